@@ -104,7 +104,9 @@ class _Envelope(Strict):
     media: dict[str, str] = {}
     items: Annotated[list[Any], Field(min_length=1)]
     critiques: Annotated[int, Field(ge=1)] = 1
-    temperature: Annotated[float, Field(ge=0, le=MAX_TEMPERATURE, allow_inf_nan=False)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=MAX_TEMPERATURE, allow_inf_nan=False)] | None = (
+        None
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     max_critique_tokens: Annotated[int, Field(ge=1)] | None = None
     deadline_ms: Annotated[int, Field(ge=1)] | None = None

@@ -1,0 +1,1 @@
+"""Engines: what turns rendered prompts into critiques and scores."""

@@ -1,0 +1,74 @@
+"""From scores to what MM-DPO consumes: mean and standard error, delta, probability, beta.
+
+score       mean of the scores of the K critiques that are good (MM-RLHF averages them, too)
+stderr      their standard deviation (n - 1) over sqrt(n): noise of decoding, not of the model
+delta       score(chosen) - score(rejected)
+prob        sigmoid(delta / T), T from the checkpoint's calibration
+beta        MM-RLHF's dynamic beta, see mmreward_client.beta
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmreward_client.beta import dynamic_beta
+from mmreward_client.schema import Beta
+
+from mmreward_service.reward.spec import Calibration
+
+
+def mean_and_stderr(scores: Sequence[float]) -> tuple[float, float | None]:
+    """Mean of at least one score, and its standard error (None for a single one)."""
+    n = len(scores)
+    mean = math.fsum(scores) / n
+    if n == 1:
+        return mean, None
+    variance = math.fsum((s - mean) ** 2 for s in scores) / (n - 1)
+    return mean, math.sqrt(variance / n)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """What is known of a pair when both of its sides have a score."""
+
+    delta: float
+    delta_stderr: float | None
+    prob: float | None
+    delta_calibrated: float | None
+    beta: float | None
+
+
+def margin(
+    chosen: tuple[float, float | None],
+    rejected: tuple[float, float | None],
+    calibration: Calibration | None,
+    beta: Beta,
+) -> Margin:
+    """Compare two (score, stderr) of one prompt.
+
+    The two sides are sampled independently, so their variances add up. Beta is null on the
+    calibrated basis where the checkpoint holds no calibration: a raw delta is no substitute.
+    """
+    delta = chosen[0] - rejected[0]
+    stderr = None
+    if chosen[1] is not None and rejected[1] is not None:
+        stderr = math.hypot(chosen[1], rejected[1])
+    calibrated = delta / calibration.temperature if calibration else None
+    basis = calibrated if beta.basis == "calibrated" else delta
+    return Margin(
+        delta=delta,
+        delta_stderr=stderr,
+        prob=None if calibrated is None else sigmoid(calibrated),
+        delta_calibrated=calibrated,
+        beta=dynamic_beta(basis, beta0=beta.beta0, w=beta.w, k=beta.k),
+    )
+
+
+def sigmoid(x: float) -> float:
+    """1 / (1 + exp(-x)) without overflow."""
+    if x >= 0:
+        return 1.0 / (1.0 + math.exp(-x))
+    e = math.exp(x)
+    return e / (1.0 + e)

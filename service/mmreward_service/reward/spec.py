@@ -1,0 +1,140 @@
+"""The `reward` object of a checkpoint's config.json: everything a score depends on beside weights.
+
+The service needs nothing beyond the checkpoint folder; so the prompt templates, the place where the
+score is read, the calibration and the golden scores all travel in it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FORMAT = 1
+
+Kind = Literal["critique", "judge"]
+ReadOut = Literal["last_critique_token", "after_turn"]
+Mode = Literal["generate", "given", "none"]
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HeadSpec(_Spec):
+    """Shape of the reward head.
+
+    `tanh` is the MM-RLHF head (arXiv 2502.10391; its code: dropout, dense, tanh, dropout, dense),
+    `silu` two layers with SiLU (best of the head ablation of BaseReward, arXiv 2509.16127),
+    `linear` one layer. `inner_size` null means the hidden size of the model.
+    """
+
+    type: Literal["tanh", "silu", "linear"]
+    inner_size: Annotated[int, Field(ge=1)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Templates(_Spec):
+    """Prompt texts. Special tokens are recognised here and nowhere else.
+
+    `critique` ends where the model starts to write; `none` is the prompt of a score without a
+    critique (null: `critique`, read at its last token). Both hold each of {media}, {prompt} and
+    {response} once. `image` and `video` hold the model's placeholder token once; the engine
+    expands it to the size of the picture. `turn` writes one message of a conversation.
+    """
+
+    critique: str
+    none: str | None = None
+    image: str
+    video: str
+    turn: str = "{role}: {content}\n"
+    end_of_turn: str
+    after_turn: str
+
+    @model_validator(mode="after")
+    def _placeholders(self) -> Templates:
+        required = {
+            "critique": ["media", "prompt", "response"],
+            "none": ["media", "prompt", "response"],
+            "turn": ["role", "content"],
+            "image": [],
+            "video": [],
+            "end_of_turn": [],
+            "after_turn": [],
+        }
+        for name, placeholders in required.items():
+            text = getattr(self, name)
+            if text is None:
+                continue
+            found = _PLACEHOLDER.findall(text)
+            for placeholder in placeholders:
+                if placeholder not in found:
+                    raise ValueError(f"template {name!r} lacks the placeholder {{{placeholder}}}")
+            if sorted(found) != sorted(placeholders):
+                extra = sorted(set(found) - set(placeholders)) or "one of them more than once"
+                raise ValueError(f"template {name!r} has placeholders it must not have: {extra}")
+        return self
+
+    def segments(self, name: Literal["critique", "none", "turn"]) -> list[tuple[str, bool]]:
+        """The template as (text, is_placeholder) pieces, in order."""
+        text = self.critique if name == "none" and self.none is None else getattr(self, name)
+        pieces = _PLACEHOLDER.split(text)
+        return [(piece, bool(i % 2)) for i, piece in enumerate(pieces) if piece]
+
+
+class Calibration(_Spec):
+    """P(chosen is better) = sigmoid(delta / temperature), fitted on validation pairs.
+
+    It holds for one kind, one mode and one number of critiques; `errors` is the number of pairs
+    on the wrong side that the fit rests on. A temperature rescales delta, it adds no information.
+    """
+
+    kind: Kind = "critique"
+    mode: Mode
+    critiques: Annotated[int, Field(ge=1)] = 1
+    method: Literal["temperature"] = "temperature"
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    interval_95: tuple[float, float]
+    errors: Annotated[int, Field(ge=1)]
+    pairs: Annotated[int, Field(ge=1)]
+
+
+class GoldenItem(_Spec):
+    """An item whose score is known from the trainer: the service checks itself against it.
+
+    The critique is given, not written, so that the check is about the score alone. `image` is a
+    PNG data URI.
+    """
+
+    image: str
+    prompt: str
+    response: str
+    critique: str
+    score: Annotated[float, Field(allow_inf_nan=False)]
+
+
+class RewardSpec(_Spec):
+    """The whole `reward` object."""
+
+    format: Literal[1] = FORMAT
+    kinds: Annotated[list[Kind], Field(min_length=1)]
+    head: HeadSpec
+    read_out: ReadOut
+    score_slot: Annotated[int, Field(ge=1)]
+    templates: Templates
+    max_critique_tokens: Annotated[int, Field(ge=1)]
+    score_range: tuple[float, float] | None = None
+    calibration: list[Calibration] = []
+    golden: list[GoldenItem] = []
+    training_rows: dict[str, Any] = {}
+    trainer_version: str
+
+    def find_calibration(self, mode: Mode, critiques: int) -> Calibration | None:
+        """The map fitted for exactly this way of scoring, or None: there is no near enough."""
+        for one in self.calibration:
+            if (one.kind, one.mode, one.critiques) == ("critique", mode, critiques):
+                return one
+        return None
