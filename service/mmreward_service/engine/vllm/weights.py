@@ -1,0 +1,27 @@
+"""Tensor names that transformers and vLLM do not agree on.
+
+vLLM's model classes know most of the names a checkpoint can have. What they do not know is mapped
+here, on loading, so that a folder written by any transformers release can be served.
+
+LLaVA-OneVision: transformers 5 writes the SigLIP tower as `vision_tower.embeddings...`, while the
+published checkpoints and vLLM say `vision_tower.vision_model.embeddings...`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+import torch
+
+_FLAT_TOWER = re.compile(r"^((?:model\.)?vision_tower\.)(embeddings|encoder|post_layernorm|head)\.")
+_NESTED = "vision_tower.vision_model."
+
+
+def rename_for_vllm(
+    weights: Iterable[tuple[str, torch.Tensor]], vllm_names: Collection[str]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The same tensors under the names a vLLM model with parameters `vllm_names` looks for."""
+    nested_tower = any(name.startswith(_NESTED) for name in vllm_names)
+    for name, tensor in weights:
+        yield (_FLAT_TOWER.sub(r"\1vision_model.\2.", name) if nested_tower else name), tensor
