@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT = 1
-
 Kind = Literal["critique", "judge"]
 ReadOut = Literal["last_critique_token", "after_turn"]
 Mode = Literal["generate", "given", "none"]
@@ -119,7 +117,7 @@ class GoldenItem(_Spec):
 class RewardSpec(_Spec):
     """The whole `reward` object."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     kinds: Annotated[list[Kind], Field(min_length=1)]
     head: HeadSpec
     read_out: ReadOut
