@@ -1,0 +1,184 @@
+"""`connections.py` for an event loop: the same steps of `attempts.py`, awaited.
+
+Connections belong to the process and the event loop that opened them; a client used in a second
+`asyncio.run` opens its own. Time limits are cancellations, so no drip of bytes outlasts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import httpx2
+
+from mmreward_client.attempts import Answer, Done, Failure, Outcome, Send, Sleep, attempts
+from mmreward_client.config import ClientConfig, request_headers
+from mmreward_client.connections import Content
+from mmreward_client.network import failure_of, limits_of, stream_error, timeout_of
+from mmreward_client.replicas import Replicas
+from mmreward_client.stream import NDJSON, Lines
+
+
+class AsyncConnections:
+    """The connections of one client, to all replicas, for all tasks of one event loop."""
+
+    def __init__(
+        self, config: ClientConfig, transport: httpx2.AsyncBaseTransport | None = None
+    ) -> None:
+        self._config = config
+        self._transport = transport
+        self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._client: httpx2.AsyncClient | None = None
+        self.replicas = Replicas(config.urls)
+
+    async def fetch(self, method: str, path: str, content: Content, timeout_s: float) -> bytes:
+        """Send a request until it is answered well; its whole body.
+
+        Raises:
+            RewardError: the last failure.
+        """
+        request_id = uuid.uuid4().hex
+
+        async def send(step: Send) -> Answer | Failure:
+            return await self._exchange(method, path, content, step, request_id)
+
+        done = await self._drive(send, timeout_s, request_id)
+        self.replicas.release(done.base_url)
+        return done.answer.content
+
+    async def lines(
+        self, path: str, content: Content, timeout_s: float
+    ) -> AsyncGenerator[bytes, None]:
+        """Send a request until its answer begins well; then the lines of its body as they come."""
+        request_id = uuid.uuid4().hex
+        ends_at = time.monotonic() + timeout_s
+
+        async def send(step: Send) -> Answer | Failure:
+            try:
+                async with _cut_off(ends_at):
+                    response = await self._open(
+                        "POST", path, content, step, request_id, accept=NDJSON
+                    )
+                    if response.is_success:
+                        return Answer(response.status_code, response.headers, response=response)
+                    async with contextlib.aclosing(response):
+                        return await _read(response)
+            except httpx2.HTTPError as error:
+                return failure_of(error, step.base_url)
+
+        done = await self._drive(send, timeout_s, request_id)
+        lines = Lines()
+        try:
+            async with contextlib.aclosing(done.answer.response) as response:
+                chunks = response.aiter_bytes()
+                while True:
+                    async with _cut_off(ends_at):
+                        chunk = await anext(chunks, None)
+                    if chunk is None:
+                        break
+                    for line in lines.feed(chunk):
+                        yield line
+        except httpx2.HTTPError as error:
+            raise stream_error(error, done.base_url, timeout_s, request_id) from error
+        finally:
+            self.replicas.release(done.base_url)
+        yield lines.close()
+
+    async def ask_once(self, base_url: str, path: str, timeout_s: float) -> Answer | Failure:
+        """One GET to one replica, without retrying."""
+        step = Send(base_url, timeout_s)
+        return await self._exchange("GET", path, lambda _: b"", step, uuid.uuid4().hex)
+
+    async def aclose(self) -> None:
+        client, self._client = self._client, None
+        if client is not None and self._owner == (os.getpid(), asyncio.get_running_loop()):
+            await client.aclose()
+
+    async def _drive(
+        self,
+        send: Callable[[Send], Awaitable[Answer | Failure]],
+        timeout_s: float,
+        request_id: str,
+    ) -> Done:
+        self._http()
+        steps = attempts(
+            self.replicas,
+            policy=self._config.retry,
+            timeout_s=timeout_s,
+            request_id=request_id,
+            clock=time.monotonic,
+        )
+        with contextlib.closing(steps):
+            try:
+                step = next(steps)
+                while True:
+                    outcome: Outcome = None
+                    if isinstance(step, Sleep):
+                        await asyncio.sleep(step.seconds)
+                    else:
+                        outcome = await send(step)
+                    step = steps.send(outcome)
+            except StopIteration as stop:
+                done: Done = stop.value
+                return done
+
+    async def _exchange(
+        self, method: str, path: str, content: Content, step: Send, request_id: str
+    ) -> Answer | Failure:
+        try:
+            async with _cut_off(time.monotonic() + step.timeout_s):
+                response = await self._open(method, path, content, step, request_id)
+                async with contextlib.aclosing(response):
+                    return await _read(response)
+        except httpx2.HTTPError as error:
+            return failure_of(error, step.base_url)
+
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        content: Content,
+        step: Send,
+        request_id: str,
+        *,
+        accept: str = "application/json",
+    ) -> httpx2.Response:
+        client = self._http()
+        request = client.build_request(
+            method,
+            step.base_url + path,
+            content=content(step.timeout_s),
+            headers=request_headers(self._config, request_id, accept=accept),
+            timeout=timeout_of(self._config, step.timeout_s),
+        )
+        return await client.send(request, stream=True)
+
+    def _http(self) -> httpx2.AsyncClient:
+        owner = (os.getpid(), asyncio.get_running_loop())
+        if self._client is None or self._owner != owner:
+            # What another loop or process opened cannot be closed from here; it is let go.
+            self._client = httpx2.AsyncClient(
+                transport=self._transport, limits=limits_of(self._config)
+            )
+            if self._owner is not None and self._owner[0] != owner[0]:
+                self.replicas = Replicas(self._config.urls)
+            self._owner = owner
+        return self._client
+
+
+async def _read(response: httpx2.Response) -> Answer:
+    return Answer(response.status_code, response.headers, await response.aread())
+
+
+@contextlib.asynccontextmanager
+async def _cut_off(ends_at: float) -> AsyncGenerator[None, None]:
+    """End what is inside at a moment of the monotonic clock, as a timeout of httpx2."""
+    try:
+        async with asyncio.timeout(ends_at - time.monotonic()):
+            yield
+    except TimeoutError as error:
+        raise httpx2.ReadTimeout("no whole answer in time") from error

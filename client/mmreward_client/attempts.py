@@ -1,0 +1,137 @@
+"""The life of one call: attempts, fail-over, waits and the one deadline over all of them. No I/O.
+
+`attempts` is a generator that says what to do next (`Send` or `Sleep`) and is told what came of
+it (`Answer`, `Failure`, or None after a sleep). It returns the first good answer. The
+sync and the async client differ only in how they carry these steps out.
+
+The deadline covers everything: waiting for a free connection, every attempt, every pause between
+them. The service is told what is left of it with each attempt, so it drops work that nobody
+waits for any more. A pause that would outlast it is not begun: the error of the last attempt is
+raised at once instead.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmreward_client.errors import DeadlineExceeded, RewardError, TransportError
+from mmreward_client.exchange import parse_error
+from mmreward_client.replicas import Replicas
+from mmreward_client.retry import RetryPolicy, wait_before_retry
+
+# A replica that answers so has nothing against the request: another one may take it at once.
+_NOT_SERVED_THERE = frozenset({429, 502, 503})
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send the request to `base_url`; the whole attempt may take `timeout_s`."""
+
+    base_url: str
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class Sleep:
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer; of a good one that is streamed, the open response instead of its body."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes = b""
+    response: Any = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """No answer. `out_of_time` says that the attempt was given up because its time was over."""
+
+    reason: str
+    out_of_time: bool = False
+    cause: BaseException | None = field(default=None, compare=False)
+
+
+Step = Send | Sleep
+Outcome = Answer | Failure | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A good answer and the replica that still counts it, until the caller has read its body."""
+
+    answer: Answer
+    base_url: str
+
+
+def attempts(
+    replicas: Replicas,
+    *,
+    policy: RetryPolicy,
+    timeout_s: float,
+    request_id: str,
+    clock: Callable[[], float],
+    uniform: Callable[[float, float], float] = random.uniform,
+) -> Generator[Step, Outcome, Done]:
+    """Drive one call to its end.
+
+    Raises:
+        RewardError: what the last attempt failed with, or DeadlineExceeded.
+    """
+    ends_at = clock() + timeout_s
+    attempt = 0
+    tried: set[str] = set()
+    while True:
+        base_url = replicas.acquire(avoid=tried)
+        is_kept = False
+        try:
+            outcome = yield Send(base_url, max(0.001, ends_at - clock()))
+            if isinstance(outcome, Answer) and 200 <= outcome.status < 300:
+                replicas.report(base_url, reachable=True)
+                is_kept = True
+                return Done(outcome, base_url)
+        finally:
+            if not is_kept:
+                replicas.release(base_url)
+        assert outcome is not None, "a Send is answered by an Answer or a Failure"
+        error = _error(outcome, request_id, timeout_s)
+        tried.add(base_url)
+        status: int | None = None
+        headers: Mapping[str, str] = {}
+        if isinstance(outcome, Answer):
+            status, headers = outcome.status, outcome.headers
+        is_unserved = status is None or status in _NOT_SERVED_THERE
+        if is_unserved and status != 429:
+            replicas.report(base_url, reachable=False)
+        remaining_s = ends_at - clock()
+        is_out_of_time = isinstance(outcome, Failure) and outcome.out_of_time
+        if is_out_of_time or remaining_s <= 0:
+            raise error
+        if is_unserved and policy.retries > 0 and replicas.has_untried(tried):
+            continue
+        wait_s = wait_before_retry(attempt, status, headers, policy=policy, uniform=uniform)
+        if wait_s is None or wait_s >= remaining_s:
+            raise error
+        yield Sleep(wait_s)
+        attempt += 1
+        tried.clear()
+
+
+def _error(outcome: Answer | Failure, request_id: str, timeout_s: float) -> RewardError:
+    if isinstance(outcome, Answer):
+        return parse_error(outcome.status, outcome.headers, outcome.content, request_id=request_id)
+    error: RewardError
+    if outcome.out_of_time:
+        error = DeadlineExceeded(
+            f"no answer within {timeout_s:g} s", code="client_deadline", request_id=request_id
+        )
+    else:
+        error = TransportError(outcome.reason)
+    error.__cause__ = outcome.cause
+    return error

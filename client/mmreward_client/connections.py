@@ -1,0 +1,203 @@
+"""Blocking I/O: carries out the steps of `attempts.py` with httpx2, and nothing else.
+
+Connections are opened on first use and belong to the process that opened them: a forked worker
+that inherits a used object opens its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterator
+
+import httpx2
+
+from mmreward_client.attempts import Answer, Done, Failure, Outcome, Send, Sleep, attempts
+from mmreward_client.config import ClientConfig, request_headers
+from mmreward_client.network import failure_of, limits_of, stream_error, timeout_of
+from mmreward_client.replicas import Replicas
+from mmreward_client.stream import NDJSON, Lines
+
+Content = Callable[[float], bytes]
+"""The body of an attempt, given the seconds that are left."""
+
+
+class Connections:
+    """The connections of one client, to all replicas, for all its threads."""
+
+    def __init__(self, config: ClientConfig, transport: httpx2.BaseTransport | None = None) -> None:
+        self._config = config
+        self._transport = transport
+        self._begin()
+
+    def _begin(self) -> None:
+        # Neither locks nor connections survive a fork: another thread of the parent may hold the
+        # one, and the parent still talks over the other.
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._client: httpx2.Client | None = None
+        self.replicas = Replicas(self._config.urls)
+
+    def fetch(self, method: str, path: str, content: Content, timeout_s: float) -> bytes:
+        """Send a request until it is answered well; its whole body.
+
+        Raises:
+            RewardError: the last failure.
+        """
+        request_id = uuid.uuid4().hex
+
+        def send(step: Send) -> Answer | Failure:
+            return self._exchange(method, path, content, step, request_id)
+
+        done = self._drive(send, timeout_s, request_id)
+        self.replicas.release(done.base_url)
+        return done.answer.content
+
+    def lines(self, path: str, content: Content, timeout_s: float) -> Generator[bytes, None, None]:
+        """Send a request until its answer begins well; then the lines of its body as they come."""
+        request_id = uuid.uuid4().hex
+        ends_at = time.monotonic() + timeout_s
+
+        def send(step: Send) -> Answer | Failure:
+            try:
+                response = self._open("POST", path, content, step, request_id, accept=NDJSON)
+                if response.is_success:
+                    return Answer(response.status_code, response.headers, response=response)
+                with contextlib.closing(response):
+                    return _read(response, ends_at)
+            except httpx2.HTTPError as error:
+                return failure_of(error, step.base_url)
+
+        done = self._drive(send, timeout_s, request_id)
+        lines = Lines()
+        try:
+            with contextlib.closing(done.answer.response) as response, _cut_off(response, ends_at):
+                for chunk in response.iter_bytes():
+                    yield from lines.feed(chunk)
+        except httpx2.HTTPError as error:
+            raise stream_error(error, done.base_url, timeout_s, request_id) from error
+        finally:
+            self.replicas.release(done.base_url)
+        yield lines.close()
+
+    def ask_once(self, base_url: str, path: str, timeout_s: float) -> Answer | Failure:
+        """One GET to one replica, without retrying."""
+        step = Send(base_url, timeout_s)
+        return self._exchange("GET", path, lambda _: b"", step, uuid.uuid4().hex)
+
+    def close(self) -> None:
+        if self._pid == os.getpid() and self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _drive(
+        self, send: Callable[[Send], Answer | Failure], timeout_s: float, request_id: str
+    ) -> Done:
+        steps = attempts(
+            self._ours().replicas,
+            policy=self._config.retry,
+            timeout_s=timeout_s,
+            request_id=request_id,
+            clock=time.monotonic,
+        )
+        with contextlib.closing(steps):
+            try:
+                step = next(steps)
+                while True:
+                    outcome: Outcome = None
+                    if isinstance(step, Sleep):
+                        time.sleep(step.seconds)
+                    else:
+                        outcome = send(step)
+                    step = steps.send(outcome)
+            except StopIteration as stop:
+                done: Done = stop.value
+                return done
+
+    def _exchange(
+        self, method: str, path: str, content: Content, step: Send, request_id: str
+    ) -> Answer | Failure:
+        ends_at = time.monotonic() + step.timeout_s
+        try:
+            response = self._open(method, path, content, step, request_id)
+            with contextlib.closing(response):
+                return _read(response, ends_at)
+        except httpx2.HTTPError as error:
+            return failure_of(error, step.base_url)
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        content: Content,
+        step: Send,
+        request_id: str,
+        *,
+        accept: str = "application/json",
+    ) -> httpx2.Response:
+        client = self._ours()._http()
+        request = client.build_request(
+            method,
+            step.base_url + path,
+            content=content(step.timeout_s),
+            headers=request_headers(self._config, request_id, accept=accept),
+            timeout=timeout_of(self._config, step.timeout_s),
+        )
+        return client.send(request, stream=True)
+
+    def _ours(self) -> Connections:
+        if self._pid != os.getpid():
+            self._begin()
+        return self
+
+    def _http(self) -> httpx2.Client:
+        with self._lock:
+            if self._client is None:
+                self._client = httpx2.Client(
+                    transport=self._transport, limits=limits_of(self._config)
+                )
+            return self._client
+
+
+def _read(response: httpx2.Response, ends_at: float) -> Answer:
+    with _cut_off(response, ends_at):
+        return Answer(response.status_code, response.headers, response.read())
+
+
+@contextlib.contextmanager
+def _cut_off(response: httpx2.Response, ends_at: float) -> Iterator[None]:
+    """End the reading of a body at a moment.
+
+    A read timeout starts anew with every byte, so a body that drips would never time out. At the
+    moment the socket is shut down under the reader, who then sees the end of it.
+    """
+    stream = response.extensions.get("network_stream")
+    connected = None if stream is None else stream.get_extra_info("socket")
+    if connected is None:
+        yield  # not a network: a transport given for tests
+        return
+    is_cut = threading.Event()
+
+    def cut() -> None:
+        is_cut.set()
+        # The plain socket's method: that of a TLS socket also forgets the session in mid-read.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, ends_at - time.monotonic()), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except httpx2.HTTPError as error:
+        if is_cut.is_set():
+            raise httpx2.ReadTimeout("the body did not end in time") from error
+        raise
+    finally:
+        timer.cancel()
+    if is_cut.is_set():
+        raise httpx2.ReadTimeout("the body did not end in time")

@@ -1,0 +1,184 @@
+"""`RewardClient`: the blocking client.
+
+Thread-safe; usable in forked workers; pickling carries the settings alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import httpx2
+
+from mmreward_client.config import ClientOptions, call_timeout_s, make_config
+from mmreward_client.connections import Connections
+from mmreward_client.exchange import (
+    Call,
+    Options,
+    ReplyT,
+    ResultT,
+    pairs_call,
+    parse_model,
+    parse_object,
+    parse_reply,
+    score_call,
+)
+from mmreward_client.readiness import Readiness, reason_not_ready
+from mmreward_client.schema import (
+    Beta,
+    ModelList,
+    PairResult,
+    PairsReply,
+    ScoreReply,
+    ScoreResult,
+)
+from mmreward_client.stream import ResultStream, StreamReader
+
+
+class RewardClient:
+    """A scoring service, from ordinary code.
+
+        with RewardClient("http://127.0.0.1:8000") as client:
+            item = {"images": ["cat.png"], "prompt": "What is it?", "response": "A cat."}
+            print(client.score([item]).data[0].score)
+
+    Args:
+        url: base address of the service; `urls=[...]` for several replicas.
+        transport: replaces the network, for tests.
+        options: api_key, timeout_s, connect_timeout_s, retries, pin, max_connections: see
+            `ClientConfig`.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        transport: httpx2.BaseTransport | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> None:
+        self.config = make_config(url, options)
+        self._connections = Connections(self.config, transport)
+
+    def score(self, items: Iterable[Any], **options: Unpack[Options]) -> ScoreReply:
+        """Score responses, one result per item in the order of the items.
+
+        Args:
+            items: mappings, `ScoreInput` or similar, with `images` in any form of `images.py`.
+            options: model, critiques (K), temperature, seed, max_critique_tokens, pin, timeout_s.
+
+        Raises:
+            RewardError: the call as a whole failed; see `errors.py`.
+        """
+        return self._reply(score_call(items, options, pin=self.config.pin), options)
+
+    def pairs(
+        self,
+        items: Iterable[Any],
+        *,
+        beta: Beta | Mapping[str, Any] | None = None,
+        **options: Unpack[Options],
+    ) -> PairsReply:
+        """Score pairs: both scores, delta, its probability and MM-DPO's beta.
+
+        Args:
+            items: mappings, `PairInput` or similar.
+            beta: constants of the formula, such as `{"w": 0.5, "basis": "calibrated"}`.
+            options: as of `score`.
+        """
+        return self._reply(pairs_call(items, options, pin=self.config.pin, beta=beta), options)
+
+    def stream_score(
+        self, items: Iterable[Any], **options: Unpack[Options]
+    ) -> ResultStream[ScoreReply, ScoreResult]:
+        """Like `score`, each result as soon as it is there, in order of finishing."""
+        return self._stream(score_call(items, options, pin=self.config.pin), options)
+
+    def stream_pairs(
+        self,
+        items: Iterable[Any],
+        *,
+        beta: Beta | Mapping[str, Any] | None = None,
+        **options: Unpack[Options],
+    ) -> ResultStream[PairsReply, PairResult]:
+        """Like `pairs`, each result as soon as it is there, in order of finishing."""
+        return self._stream(pairs_call(items, options, pin=self.config.pin, beta=beta), options)
+
+    def models(self) -> ModelList:
+        """The models with their provenance and every limit."""
+        return parse_model(ModelList, self._get("/v1/models"))
+
+    def version(self) -> dict[str, Any]:
+        """What the service says of its own version."""
+        return parse_object(self._get("/version"))
+
+    def ready(self, *, timeout_s: float = 5.0) -> Readiness:
+        """Ask every replica once, without retrying; an unreachable one is not ready."""
+        reasons = {
+            url: reason_not_ready(self._connections.ask_once(url, "/ready", timeout_s))
+            for url in self.config.urls
+        }
+        return Readiness(reasons)
+
+    def wait_until_ready(self, *, timeout_s: float = 600.0, interval_s: float = 0.5) -> Readiness:
+        """Ask until a replica is ready or the time is over; the last answer either way."""
+        ends_at = time.monotonic() + timeout_s
+        while True:
+            readiness = self.ready()
+            if readiness or time.monotonic() + interval_s >= ends_at:
+                return readiness
+            time.sleep(interval_s)
+
+    def close(self) -> None:
+        """Close the connections; using the client again opens new ones."""
+        self._connections.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.config!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"config": self.config}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.config = state["config"]
+        self._connections = Connections(self.config)
+
+    def _reply(self, call: Call[ReplyT, Any], options: Options) -> ReplyT:
+        timeout_s = call_timeout_s(self.config, options.get("timeout_s"))
+        return parse_reply(
+            call, self._connections.fetch("POST", call.path, call.content, timeout_s)
+        )
+
+    def _stream(
+        self, call: Call[ReplyT, ResultT], options: Options
+    ) -> ResultStream[ReplyT, ResultT]:
+        timeout_s = call_timeout_s(self.config, options.get("timeout_s"))
+        reader = StreamReader(call)
+        return ResultStream(reader, self._results(call, reader, timeout_s))
+
+    def _results(
+        self, call: Call[ReplyT, ResultT], reader: StreamReader[ReplyT, ResultT], timeout_s: float
+    ) -> Generator[ResultT, None, None]:
+        lines = self._connections.lines(call.path, call.content, timeout_s)
+        with contextlib.closing(lines):
+            for line in lines:
+                result = reader.feed(line)
+                if result is not None:
+                    yield result
+        reader.finish()
+
+    def _get(self, path: str) -> bytes:
+        return self._connections.fetch("GET", path, lambda _: b"", self.config.timeout_s)
