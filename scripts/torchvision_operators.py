@@ -1,14 +1,16 @@
 """Let `import torchvision` succeed beside a torch it was not built for.
 
-The torchvision wheel of the general package index is a CUDA build. Beside the CPU torch its compiled
-operators do not load, and importing it fails with "operator torchvision::nms does not exist", because
-it describes two operators that nobody has declared. The image processors of Qwen-VL and LLaVA-OneVision
-import torchvision, and so does vLLM in a subprocess of its own before any plugin runs.
+The torchvision wheel of the general package index is a CUDA build. Beside the CPU torch its
+compiled operators do not load, and importing it fails with "operator torchvision::nms does not
+exist", because it describes two operators that nobody has declared. The image processors of Qwen-VL
+and LLaVA-OneVision import torchvision, and so does vLLM in a subprocess of its own before any
+plugin runs.
 
 `scripts/setup` copies this file into the virtual environment, with a `.pth` file that imports it in
-every process, but only where the operators do not load. It installs an import hook that declares the
-two operators just before torchvision itself runs. Left out on purpose: an implementation. Nothing here
-calls them, and a call fails with torch's own "no kernel" error rather than with a wrong number.
+every process, but only where the operators do not load. It installs an import hook that declares
+the two operators just before torchvision itself runs. Left out on purpose: an implementation.
+Nothing here calls them, and a call fails with torch's own "no kernel" error rather than with a
+wrong number.
 
 Only `sys` is imported here: the file runs at the start of every Python process in the environment.
 """
