@@ -218,6 +218,20 @@ class Environment:
             "scripts/torchvision_operators.py"
         )
 
+    def drop_unloadable_audio(self) -> str:
+        """Remove torchaudio and torchcodec if they do not load beside this torch.
+
+        vLLM's requirements bring them from PyPI as CUDA builds. transformers and vLLM import
+        whichever is installed and fail with it, and do without one that is absent.
+        """
+        names = ("torchaudio", "torchcodec")
+        dropped = [name for name in names if not self.runs(f"import {name}")]
+        if not dropped:
+            return "torchaudio and torchcodec load"
+        command = [str(self.python), "-m", "pip", "uninstall", "--yes", "--quiet", *dropped]
+        subprocess.run(command, capture_output=True, check=True)
+        return f"{' and '.join(dropped)} cannot load beside the CPU torch and are not needed: removed"
+
 
 def write_through(lines: Iterator[str], log) -> Iterator[str]:
     for line in lines:
@@ -262,6 +276,7 @@ def set_up(environment: Environment, flavour: str) -> None:
     tools = requirements_of_group(pyproject, "dev")
     environment.pip_install("--editable", f".[{flavour},cli,train]", *tools)
     if flavour == "cpu":
+        say(environment.drop_unloadable_audio())
         say(environment.settle_torchvision())
     environment.write_stamp(flavour)
     say("done")
