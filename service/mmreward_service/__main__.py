@@ -1,0 +1,129 @@
+"""`mmreward-serve`: options -> settings -> app -> uvicorn. Heavy imports wait until they are used.
+
+Exit codes: 0 stopped, 1 the start failed, 2 settings or checkpoint refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mmreward_service.settings import Settings
+
+_KEEP_ALIVE_S = 65
+"""Longer than the pools of clients and balancers keep a connection: they close it, not we."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def serve(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="Folder of a reward model.", show_default=False)
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind.  [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to bind, 0 for any.  [8000]")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of settings; also MMREWARD_CONFIG.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="vllm, or fake: scores without a model.  [vllm]")
+    ] = None,
+    served_name: Annotated[
+        str | None, typer.Option(help="Model name on the wire.  [folder name]")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [auto]")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error.  [info]")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Serve a reward model over HTTP.
+
+    Every setting also has a variable MMREWARD_NAME; docs/settings.md lists them.
+    """
+    if version:
+        from mmreward_service import __version__
+
+        typer.echo(__version__)
+        return
+    options = {
+        "checkpoint": checkpoint,
+        "host": host,
+        "port": port,
+        "engine": engine,
+        "served_name": served_name,
+        "dtype": dtype,
+        "log_level": log_level,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    _run(_settings(config, given))
+
+
+def _settings(config: Path | None, given: dict[str, Any]) -> Settings:
+    from mmreward_service.settings import SettingsRefused, load_settings
+
+    try:
+        return load_settings(config, **given)
+    except SettingsRefused as error:
+        raise _refused(str(error)) from error
+
+
+def _run(settings: Settings) -> None:
+    import warnings
+
+    import uvicorn
+    from PIL import Image
+    from prometheus_client import disable_created_metrics
+
+    from mmreward_service import logs
+    from mmreward_service.app import create_app
+
+    logs.configure(settings.log_level)
+    # Pixels are bounded by our own limit, from the header; Pillow's warning would only be noise.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    failed = False
+
+    def stop_server() -> None:
+        nonlocal failed
+        failed = True
+        server.should_exit = True
+
+    try:
+        asgi = create_app(settings, on_start_failure=stop_server)
+    except ValueError as error:  # CheckpointError, FenceError
+        raise _refused(str(error)) from error
+    server = uvicorn.Server(
+        uvicorn.Config(
+            asgi,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=settings.drain_s,
+        )
+    )
+    server.run()
+    if failed or not server.started:
+        raise typer.Exit(1)
+
+
+def _refused(message: str) -> typer.Exit:
+    typer.echo(f"mmreward-serve: {' '.join(message.split())}", err=True)
+    return typer.Exit(2)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

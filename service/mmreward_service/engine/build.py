@@ -1,0 +1,32 @@
+"""The engine that the settings name, imported only when it is the one."""
+
+from __future__ import annotations
+
+from mmreward_service.engine.protocol import Engine
+from mmreward_service.settings import Settings
+
+
+def build_engine(settings: Settings) -> Engine:
+    """An engine that has not been started.
+
+    Raises:
+        ValueError: the checkpoint, or an engine argument, is refused.
+    """
+    if settings.engine == "fake":
+        from mmreward_service.engine.fake import FakeEngine
+
+        return FakeEngine(model_name=settings.served_name or "fake")
+
+    from mmreward_service.engine.vllm.engine import VllmEngine
+
+    assert settings.checkpoint is not None  # the settings have seen to it
+    return VllmEngine(
+        settings.checkpoint,
+        served_name=settings.served_name,
+        dtype=settings.dtype,
+        max_model_len=settings.max_model_len,
+        kv_cache_gib=settings.kv_cache_gib,
+        max_num_seqs=settings.max_num_seqs,
+        max_images=settings.max_images_per_item,
+        engine_args=settings.engine_args,
+    )

@@ -1,0 +1,1 @@
+"""The routes, by who may call them and why."""
