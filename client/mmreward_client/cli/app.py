@@ -1,0 +1,22 @@
+"""The subcommands of `mmreward`, each from its own module."""
+
+from __future__ import annotations
+
+import typer
+
+from mmreward_client.cli import pairs, score
+
+app = typer.Typer(
+    name="mmreward",
+    help="Critiques, scores, margins and beta of multimodal responses, from a scoring service.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("score", help="Critique and score responses to an image.")(score.score)
+app.command("pairs", help="Score pairs: margin δ, its probability, β of MM-DPO.")(pairs.pairs)
+
+
+@app.callback()
+def _no_options_of_its_own() -> None: ...

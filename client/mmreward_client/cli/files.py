@@ -1,0 +1,97 @@
+"""A subcommand on a whole file: read the rows, show progress, hand out each outcome."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+
+from mmreward_client.cli.batches import Outcome, Request, run_batches
+from mmreward_client.cli.rows import Row, read_rows
+from mmreward_client.schema import PairResult, ScoreResult
+
+
+@dataclass(frozen=True)
+class FileJob:
+    """A file, and how to send it."""
+
+    path: Path
+    item_kind: type[BaseModel]
+    result_kind: type[ScoreResult] | type[PairResult]
+    batch_size: int
+    concurrency: int
+
+    def run(self, request: Request) -> Iterator[Outcome]:
+        """One outcome per row in the order of the file, with a progress bar on stderr.
+
+        Raises:
+            RewardError: a request failed as a whole.
+        """
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        rows = self._rows()
+        columns = (
+            TextColumn(self.path.name),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        stderr = Console(stderr=True)
+        with Progress(
+            *columns, console=stderr, transient=True, disable=not stderr.is_terminal
+        ) as bar:
+            task = bar.add_task("", total=len(rows))
+            for outcome in run_batches(
+                rows,
+                request,
+                item_kind=self.item_kind,
+                result_kind=self.result_kind,
+                batch_size=self.batch_size,
+                concurrency=self.concurrency,
+            ):
+                bar.advance(task)
+                yield outcome
+
+    def _rows(self) -> list[Row]:
+        try:
+            rows = list(read_rows(self.path, self.item_kind))
+        except OSError as error:
+            raise typer.BadParameter(
+                f"{self.path}: {error.strerror}", param_hint="--file"
+            ) from None
+        if not rows:
+            raise typer.BadParameter(f"{self.path} holds no rows", param_hint="--file")
+        unknown = sorted(set().union(*(row.unknown for row in rows)))
+        if unknown:
+            typer.echo(f"mmreward: ignored columns: {', '.join(unknown)}", err=True)
+        return rows
+
+
+def report_bad_row(outcome: Outcome) -> None:
+    """A row that was never sent is named on stderr at once, with its place in the file."""
+    if outcome.row.error is not None:
+        typer.echo(f"mmreward: {outcome.row.error}", err=True)
+
+
+def json_line(outcome: Outcome) -> str:
+    """The result of a row; `line` is its place in the file, from 1."""
+    result: dict[str, Any] = outcome.result.model_dump(mode="json", exclude={"index"})
+    return json.dumps({"line": outcome.row.line, **result}, ensure_ascii=False)
+
+
+def label(row: Row) -> str:
+    return row.id or f"line {row.line}"

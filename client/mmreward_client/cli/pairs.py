@@ -1,0 +1,161 @@
+"""`mmreward pairs`: margins and beta of preference pairs, from the command line or a JSONL file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmreward_client.cli import options as o
+
+if TYPE_CHECKING:
+    from mmreward_client.schema import PairResult
+
+
+def pairs(
+    images: o.Images = None,
+    prompt: o.Prompt = None,
+    chosen: Annotated[
+        str | None, typer.Option(help="The preferred response.", show_default=False)
+    ] = None,
+    rejected: Annotated[
+        str | None, typer.Option(help="The other response.", show_default=False)
+    ] = None,
+    chosen_critique: Annotated[
+        str | None, typer.Option(help="With --mode given.", show_default=False)
+    ] = None,
+    rejected_critique: Annotated[
+        str | None, typer.Option(help="With --mode given.", show_default=False)
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSONL: images, prompt, chosen, rejected and id in each row.", show_default=False
+        ),
+    ] = None,
+    fps: o.Fps = None,
+    mode: o.Mode = "generate",
+    critiques: o.Critiques = 1,
+    temperature: o.Temperature = None,
+    seed: o.Seed = None,
+    max_critique_tokens: o.MaxCritiqueTokens = None,
+    beta0: Annotated[float, typer.Option(help="β at a margin of zero or less.")] = 0.1,
+    w: Annotated[float, typer.Option(help="Largest relative increase of β.")] = 0.5,
+    k: Annotated[float, typer.Option(help="How fast β grows with δ.")] = 0.5,
+    basis: Annotated[
+        str, typer.Option(help="δ that β is computed from: raw or calibrated.")
+    ] = "raw",
+    model: o.Model = None,
+    pin: o.Pin = None,
+    url: o.Url = o.DEFAULT_URL,
+    api_key: o.ApiKey = None,
+    timeout_s: o.TimeoutS = o.DEFAULT_TIMEOUT_S,
+    as_json: o.Json = False,
+    batch_size: o.BatchSize = 16,
+    concurrency: o.Concurrency = 4,
+    strict: o.Strict = False,
+) -> None:
+    sampling = o.Sampling(critiques, temperature, seed, max_critique_tokens, model)
+    request = {**sampling.options(), "beta": _beta(beta0, w, k, basis)}
+    client = o.make_client(url, api_key, timeout_s, pin, concurrency)
+    if file is not None:
+        if images or prompt or chosen or rejected:
+            raise typer.BadParameter("--file brings its own images, prompts and responses")
+        pairs_file(client, file, request, as_json, batch_size, concurrency, strict)
+        return
+    if not (prompt and chosen and rejected):
+        raise typer.BadParameter("--prompt, --chosen and --rejected are needed, or --file")
+    o.check_mode(mode)
+    given = [text for text in (chosen_critique, rejected_critique) if text]
+    if len(given) != (2 if mode == "given" else 0):
+        raise typer.BadParameter("--mode given, and only it, needs both critiques")
+    item = {
+        **o.media_fields(images, fps),
+        "prompt": prompt,
+        "chosen": chosen,
+        "rejected": rejected,
+        "mode": mode,
+        "chosen_critique": chosen_critique,
+        "rejected_critique": rejected_critique,
+    }
+    one_pair(client, item, request, as_json, strict)
+
+
+def one_pair(
+    client: Any, item: dict[str, Any], request: dict[str, Any], as_json: bool, strict: bool
+) -> None:
+    """The pair of the command line, with both critiques."""
+    from rich.console import Console
+
+    from mmreward_client.cli import render
+    from mmreward_client.cli.outcome import failures_end_the_command, finish
+
+    with failures_end_the_command(), client:
+        reply = client.pairs([item], **request)
+    if as_json:
+        typer.echo(reply.model_dump_json())
+    else:
+        console = Console()
+        console.print(render.pair_table(reply.data, ["chosen - rejected"]))
+        render.pair_critiques(console, reply.data[0])
+        console.print(render.origin(reply), soft_wrap=True)
+    finish([result.status for result in reply.data], strict=strict)
+
+
+def pairs_file(
+    client: Any,
+    path: Path,
+    request: dict[str, Any],
+    as_json: bool,
+    batch_size: int,
+    concurrency: int,
+    strict: bool,
+) -> None:
+    """A file of pairs: one line per row, in the order of the file, and a summary."""
+    from rich.console import Console
+
+    from mmreward_client.cli import render
+    from mmreward_client.cli.files import FileJob, json_line, label, report_bad_row
+    from mmreward_client.cli.outcome import failures_end_the_command, finish
+    from mmreward_client.schema import PairItem, PairResult
+
+    job = FileJob(path, PairItem, PairResult, batch_size, concurrency)
+    results: list[PairResult] = []
+    labels: list[str] = []
+    with failures_end_the_command(), client:
+        for outcome in job.run(lambda items: client.pairs(items, **request)):
+            report_bad_row(outcome)
+            if as_json:
+                typer.echo(json_line(outcome))
+            assert isinstance(outcome.result, PairResult)
+            results.append(outcome.result)
+            labels.append(label(outcome.row))
+    if not as_json:
+        console = Console()
+        console.print(render.pair_table(results, labels))
+        console.print(summary(results), soft_wrap=True)
+    finish([result.status for result in results], strict=strict)
+
+
+def summary(results: list[PairResult]) -> str:
+    """How many pairs have a margin, and in how many the preferred response is ahead."""
+    deltas = [result.delta for result in results if result.delta is not None]
+    if not deltas:
+        return f"0 of {len(results)} pairs scored"
+    ahead = sum(delta > 0 for delta in deltas)
+    return (
+        f"{len(deltas)} of {len(results)} pairs scored, δ > 0 in {ahead} "
+        f"({ahead / len(deltas):.1%}), mean δ {sum(deltas) / len(deltas):+.3f}"
+    )
+
+
+def _beta(beta0: float, w: float, k: float, basis: str) -> dict[str, Any]:
+    from pydantic import ValidationError
+
+    from mmreward_client.schema import Beta, describe
+
+    try:
+        return Beta.model_validate({"beta0": beta0, "w": w, "k": k, "basis": basis}).model_dump()
+    except ValidationError as error:
+        raise typer.BadParameter(describe(error)) from error
