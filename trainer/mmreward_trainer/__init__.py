@@ -1,0 +1,1 @@
+"""Trains reward models that mmreward serves, and measures them."""

@@ -1,0 +1,1 @@
+"""The bundled model: handwritten digits, wordings, critique chains, training and evaluation."""

@@ -1,0 +1,85 @@
+"""The vision tower learns to tell digits apart before the language model sees a picture.
+
+A linear classifier on every image token; a mosaic is read cell by cell, so that features stay in
+their place. Afterwards the tower is frozen: the language loss falls faster on settled features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from mmreward_trainer.digits.batches import encode_patches, to_patches
+from mmreward_trainer.digits.configuration import DigitsConfig
+from mmreward_trainer.digits.images import Cell, Split, compose, draw_cell, render_cells
+
+
+def draw_cells(
+    split: Split, seed: int, step: int, count: int, hard_share: float, augment: bool
+) -> list[Cell]:
+    """Cells for classification, a share of them corrupted; a function of its arguments alone."""
+    rng = np.random.default_rng((7, seed, step))
+    cells = []
+    for _ in range(count):
+        cell = draw_cell(rng, split, int(rng.integers(10)), augment)
+        if rng.random() < hard_share:
+            kind = ("noise", "occlusion", "blur")[int(rng.integers(3))]
+            cell = replace(
+                cell, corruption=kind, strength=float(rng.random()),
+                noise_seed=int(rng.integers(2**31)),
+            )  # fmt: skip
+        cells.append(cell)
+    return cells
+
+
+def classify(visual: Any, classifier: torch.nn.Linear, cells: list[Cell]) -> torch.Tensor:
+    """Logits (cells, 10): the first half of the cells stand alone, the others in mosaics of four."""
+    drawn = render_cells(cells)
+    alone = len(cells) // 8 * 4
+    mosaics = np.stack([compose(drawn[i : i + 4]) for i in range(alone, len(cells), 4)])
+    single = encode_patches(visual, to_patches(drawn[:alone]))
+    joined = encode_patches(visual, to_patches(mosaics))
+    width = single.shape[-1]
+    logits: torch.Tensor = classifier(torch.cat([single.view(-1, width), joined.view(-1, width)]))
+    return logits
+
+
+def warm_up(
+    visual: Any, classifier: torch.nn.Linear, config: DigitsConfig, on_step: Any
+) -> dict[str, float]:
+    """Train in place; returns accuracies on validation digits, clean and corrupted."""
+    parameters = [*visual.parameters(), *classifier.parameters()]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.warm_up_learning_rate, betas=config.betas,
+        weight_decay=config.weight_decay,
+    )  # fmt: skip
+    for step in range(config.warm_up_steps):
+        done = step / config.warm_up_steps
+        rate = config.warm_up_learning_rate * min(1.0, (step + 1) / 50) * (1.0 - done)
+        optimizer.param_groups[0]["lr"] = rate
+        cells = draw_cells(
+            "train", config.seed, step, config.warm_up_cells, config.warm_up_hard_share, True
+        )
+        labels = torch.tensor([cell.digit for cell in cells])
+        loss = functional.cross_entropy(classify(visual, classifier, cells), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimizer.step()
+        on_step(step, float(loss))
+    visual.requires_grad_(False)
+    return {
+        "clean": _accuracy(visual, classifier, 0.0),
+        "hidden": _accuracy(visual, classifier, 1.0),
+    }
+
+
+@torch.inference_mode()
+def _accuracy(visual: Any, classifier: torch.nn.Linear, hard_share: float) -> float:
+    cells = draw_cells("validation", 0, 0, 2000, hard_share, False)
+    labels = torch.tensor([cell.digit for cell in cells])
+    return float((classify(visual, classifier, cells).argmax(-1) == labels).float().mean())

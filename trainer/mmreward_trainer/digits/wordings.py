@@ -1,0 +1,121 @@
+"""Fills question and answer frames: the same fact in many wordings, some of them never trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from mmreward_trainer.digits.frames_answers import (
+    ANSWERS,
+    CLOSERS,
+    COLOURS,
+    OPENERS,
+    PLAIN_TAILS,
+    THING_TAILS,
+    THINGS,
+)
+from mmreward_trainer.digits.frames_questions import QUESTIONS
+
+Wording = Literal["trained", "held"]
+PLACES = ("top left", "top right", "bottom left", "bottom right")
+ROWS = ("top", "bottom")
+
+_IMAGE_WORDS = ("image", "picture", "photo", "drawing", "scan")
+_PLACE_WORDS: dict[str, tuple[str, ...]] = {
+    "top left": ("top left", "upper left"),
+    "top right": ("top right", "upper right"),
+    "bottom left": ("bottom left", "lower left"),
+    "bottom right": ("bottom right", "lower right"),
+}
+_PLACE_FORMS = ("in the {place} corner", "at the {place}", "{place}", "in the {place}")
+_ROW_WORDS: dict[str, tuple[str, ...]] = {
+    "top": ("top", "upper", "first"),
+    "bottom": ("bottom", "lower", "second"),
+}
+_LIST_FORMS = ("{0}, {1}, {2}, {3}", "{0} {1} {2} {3}", "{0}, {1}, {2} and {3}",
+               "{0} {1} / {2} {3}", "{0}, {1} and then {2}, {3}", "{0} and {1}, {2} and {3}")  # fmt: skip
+# A wording is an opener, a frame and a closer; most have the frame alone.
+_OPENER_SHARE = 0.2
+_CLOSER_SHARE = 0.2
+
+
+def _pick(rng: np.random.Generator, options: tuple[str, ...] | list[str]) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def _fill(rng: np.random.Generator, text: str, slots: dict[str, str]) -> str:
+    if "{image}" in text:
+        slots = {**slots, "image": _pick(rng, _IMAGE_WORDS)}
+    for name, value in slots.items():
+        text = text.replace("{" + name + "}", value)
+    return text[:1].upper() + text[1:]
+
+
+def place_words(rng: np.random.Generator, place: str) -> str:
+    words = _pick(rng, _PLACE_WORDS[place])
+    return _pick(rng, _PLACE_FORMS).replace("{place}", words)
+
+
+def row_words(rng: np.random.Generator, row: str) -> str:
+    return _pick(rng, _ROW_WORDS[row])
+
+
+def list_words(rng: np.random.Generator, digits: list[int]) -> str:
+    return _pick(rng, _LIST_FORMS).format(*digits)
+
+
+def question(
+    rng: np.random.Generator, kind: str, wording: Wording, slots: dict[str, str]
+) -> tuple[str, str]:
+    """(text, wording id) of a question."""
+    frames = QUESTIONS[kind][wording]
+    number = int(rng.integers(len(frames)))
+    text = _fill(rng, frames[number], slots)
+    return _loosen(rng, text, wording), f"{kind}.{wording}.q{number}"
+
+
+def answer(
+    rng: np.random.Generator,
+    kind: str,
+    wording: Wording,
+    slots: dict[str, str],
+    frame: int | None = None,
+    tail: str = "",
+) -> tuple[str, int]:
+    """(text, frame number) of an answer; `frame` repeats a frame drawn before."""
+    frames = ANSWERS[kind][wording]
+    number = int(rng.integers(len(frames))) if frame is None else frame
+    text = _fill(rng, frames[number], slots)
+    if tail:
+        text = text.removesuffix(".") + tail + "." * text.endswith(".")
+    if rng.random() < _OPENER_SHARE:
+        opener = _fill(rng, _pick(rng, OPENERS[wording]), {})
+        text = opener + (text if opener.endswith(". ") else text[:1].lower() + text[1:])
+    if rng.random() < _CLOSER_SHARE:
+        text = text.rstrip(".") + "." + _fill_inside(rng, _pick(rng, CLOSERS[wording]))
+    return _loosen(rng, text, wording), number
+
+
+def thing_tail(rng: np.random.Generator, wording: Wording) -> str:
+    """The end of a description that names a thing which is not there."""
+    tail = _pick(rng, THING_TAILS[wording])
+    return tail.replace("{thing}", _pick(rng, THINGS[wording])).replace(
+        "{colour}", _pick(rng, COLOURS)
+    )
+
+
+def plain_tail(rng: np.random.Generator, wording: Wording) -> str:
+    """The end of a description that adds nothing which is not there."""
+    return _pick(rng, PLAIN_TAILS[wording]).replace("{thing}", _pick(rng, THINGS[wording]))
+
+
+def _fill_inside(rng: np.random.Generator, text: str) -> str:
+    return text.replace("{image}", _pick(rng, _IMAGE_WORDS))
+
+
+def _loosen(rng: np.random.Generator, text: str, wording: Wording) -> str:
+    """In training, write some texts carelessly: no capital, no full stop."""
+    if wording == "held" or rng.random() >= 0.12:
+        return text
+    return text[:1].lower() + text[1:].rstrip(".?")

@@ -1,0 +1,46 @@
+"""The losses of a critique reward model, after MM-RLHF (arXiv 2502.10391, "Critique-Based Reward
+Model Training"): L = L_critique + L_score.
+
+    L_critique = - sum_t log pi(c_t | c_<t, x, y)
+    L_score    = - log sigmoid( r(x, y_w, c_w) - r(x, y_l, c_l) )
+
+Where we differ, and why:
+- L_critique is a mean over tokens, as in the paper's released code, so that its weight does not
+  depend on how long the critiques of a batch happen to be.
+- L_score has label smoothing: without it the margin grows without bound on pairs that are easy,
+  and is then as large on those that are wrong.
+- The paper scores ground-truth critiques only. There the verdict stands in the critique and the
+  head learns to read it, not to doubt it. We go on with critiques that the model wrote itself.
+- A small centring term, from the paper's code, keeps the scores of both sides around zero; a
+  Bradley-Terry loss alone leaves their sum free.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def critique_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of critique tokens: logits (tokens, vocabulary), targets (tokens,)."""
+    return F.cross_entropy(logits.float(), targets)
+
+
+def score_loss(
+    chosen: torch.Tensor, rejected: torch.Tensor, label_smoothing: float = 0.0
+) -> torch.Tensor:
+    """Bradley-Terry loss of score pairs, both (pairs,), smoothed as in a classifier.
+
+    With smoothing e the best margin is log((1 - e) / e) instead of infinity: 3.9 for e = 0.02.
+    """
+    if not 0.0 <= label_smoothing < 0.5:
+        raise ValueError(f"label_smoothing must be in [0, 0.5), got {label_smoothing}")
+    margin = chosen - rejected
+    right = -F.logsigmoid(margin)
+    wrong = -F.logsigmoid(-margin)
+    return ((1.0 - label_smoothing) * right + label_smoothing * wrong).mean()
+
+
+def centring_loss(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
+    """Mean of (r_w + r_l)^2: moves the scores of a pair to both sides of zero."""
+    return (chosen + rejected).square().mean()
