@@ -230,7 +230,7 @@ class Environment:
             return "torchaudio and torchcodec load"
         command = [str(self.python), "-m", "pip", "uninstall", "--yes", "--quiet", *dropped]
         subprocess.run(command, capture_output=True, check=True)
-        return f"{' and '.join(dropped)} cannot load beside the CPU torch and are not needed: removed"
+        return f"{' and '.join(dropped)} cannot load beside the CPU torch, nor are needed: removed"
 
 
 def write_through(lines: Iterator[str], log) -> Iterator[str]:
