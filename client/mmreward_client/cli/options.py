@@ -18,7 +18,7 @@ MODES = ("generate", "given", "none")
 
 Images = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[IMAGE]...", help="Images the prompt is about.", show_default=False),
+    typer.Argument(metavar="IMAGE", help="Images the prompt is about.", show_default=False),
 ]
 Prompt = Annotated[str | None, typer.Option(help="The question.", show_default=False)]
 Fps = Annotated[

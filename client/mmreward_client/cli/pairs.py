@@ -124,17 +124,20 @@ def pairs_file(
     results: list[PairResult] = []
     labels: list[str] = []
     with failures_end_the_command(), client:
-        for outcome in job.run(lambda items: client.pairs(items, **request)):
-            report_bad_row(outcome)
-            if as_json:
-                typer.echo(json_line(outcome))
-            assert isinstance(outcome.result, PairResult)
-            results.append(outcome.result)
-            labels.append(label(outcome.row))
-    if not as_json:
-        console = Console()
-        console.print(render.pair_table(results, labels))
-        console.print(summary(results), soft_wrap=True)
+        try:
+            for outcome in job.run(lambda items: client.pairs(items, **request)):
+                report_bad_row(outcome)
+                if as_json:
+                    typer.echo(json_line(outcome))
+                assert isinstance(outcome.result, PairResult)
+                results.append(outcome.result)
+                labels.append(label(outcome.row))
+        finally:
+            # Also when a request failed midway: what was scored until then is not lost.
+            if results and not as_json:
+                console = Console()
+                console.print(render.pair_table(results, labels))
+                console.print(summary(results), soft_wrap=True)
     finish([result.status for result in results], strict=strict)
 
 

@@ -2,7 +2,7 @@
 
     {"id": "7", "images": "cat.png", "prompt": "What is it?", "response": "A cat."}
     {"images": ["a.png", "b.png"], "prompt": "Same?", "chosen": "No.", "rejected": "Yes."}
-    {"video": {"frames": ["0.png", "1.png"], "fps": 2}, "prompt": "What moves?", "response": "A dog."}
+    {"video": {"frames": ["0.png", "1.png"], "fps": 2}, "prompt": "What moves?", "response": "Dog."}
 
 Image paths start from the file's folder. A row that cannot be sent keeps its place with a sentence
 that names file and line: nothing is dropped. Columns the service does not know are set aside and

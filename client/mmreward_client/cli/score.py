@@ -105,13 +105,16 @@ def score_file(
     results: list[ScoreResult] = []
     labels: list[str] = []
     with failures_end_the_command(), client:
-        for outcome in job.run(lambda items: client.score(items, **sampling.options())):
-            report_bad_row(outcome)
-            if as_json:
-                typer.echo(json_line(outcome))
-            assert isinstance(outcome.result, ScoreResult)
-            results.append(outcome.result)
-            labels.append(label(outcome.row))
-    if not as_json:
-        Console().print(render.score_table(results, labels))
+        try:
+            for outcome in job.run(lambda items: client.score(items, **sampling.options())):
+                report_bad_row(outcome)
+                if as_json:
+                    typer.echo(json_line(outcome))
+                assert isinstance(outcome.result, ScoreResult)
+                results.append(outcome.result)
+                labels.append(label(outcome.row))
+        finally:
+            # Also when a request failed midway: what was scored until then is not lost.
+            if results and not as_json:
+                Console().print(render.score_table(results, labels))
     finish([result.status for result in results], strict=strict)
