@@ -221,8 +221,8 @@ class Environment:
     def drop_unloadable_audio(self) -> str:
         """Remove torchaudio and torchcodec if they do not load beside this torch.
 
-        vLLM's requirements bring them from PyPI as CUDA builds. transformers and vLLM import
-        whichever is installed and fail with it, and do without one that is absent.
+        vLLM's requirements bring them, and a general index has CUDA builds of them. transformers
+        and vLLM import whichever is installed and fail with it; they do without one that is absent.
         """
         names = ("torchaudio", "torchcodec")
         dropped = [name for name in names if not self.runs(f"import {name}")]

@@ -1,0 +1,38 @@
+# The commands of this project; CI runs the same ones. `make setup` does nothing when nothing is
+# missing, so every other target asks for it.
+#
+#   make test ARGS="-k pairs"        make setup FLAVOUR=gpu        PYTHON=python3.12 make setup
+
+SHELL := /bin/sh
+BIN := .venv/bin
+FLAVOUR ?= auto
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test soak serve lint clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+setup:  ## prepare .venv (quick when nothing is missing)
+	@scripts/setup --flavour $(FLAVOUR)
+
+demo: setup  ## score real digits with the bundled model, through the real service
+	@$(BIN)/python examples/demo.py $(ARGS)
+
+test: lint  ## lint, type-check and run every test that fits in a quarter of an hour
+	$(BIN)/python -m pytest -m "not soak and not gpu" $(ARGS)
+
+soak: setup  ## the long studies
+	$(BIN)/python -m pytest -m soak $(ARGS)
+
+serve: setup  ## keep the bundled model serving on 127.0.0.1:8000
+	$(BIN)/mmreward-serve models/digits $(ARGS)
+
+lint: setup  ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+clean:  ## remove .venv, caches and run folders
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist runs *.egg-info
+	find client service trainer tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
