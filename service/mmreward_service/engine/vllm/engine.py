@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from mmreward_service.engine.protocol import (
 from mmreward_service.engine.vllm import fence
 from mmreward_service.engine.vllm.environment import device_is_cpu, prepare_environment
 from mmreward_service.engine.vllm.media import prompt_fields
-from mmreward_service.engine.vllm.plugin import ARCHITECTURES
+from mmreward_service.engine.vllm.plugin import ARCHITECTURES, register_class
 from mmreward_service.engine.vllm.provenance import describe_engine
 from mmreward_service.engine.vllm.readings import Reader
 from mmreward_service.engine.vllm.versions import version_warning, vllm_version
@@ -183,7 +184,10 @@ class VllmEngine:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        config = AsyncEngineArgs(**self._arguments).create_engine_config()
+        arguments = AsyncEngineArgs(**self._arguments)
+        # After vLLM has loaded its plug-ins, which name the classes by string.
+        register_class(self._architecture)
+        config = arguments.create_engine_config()
         fence.check_config(config, self._spec)
         return AsyncLLM.from_vllm_config(config)
 
@@ -193,6 +197,10 @@ class VllmEngine:
             llm.shutdown()
             # Lets vLLM's output task see its cancellation before the loop closes.
             await asyncio.sleep(0)
+            # vLLM's object sits in reference cycles; left to the interpreter's exit, its
+            # destructor would run when the modules it calls are gone.
+            del llm
+            gc.collect()
 
     async def check(self) -> None:
         llm = self._running()

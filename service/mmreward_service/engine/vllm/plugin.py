@@ -7,6 +7,8 @@ built: this runs in processes that will never need them.
 
 from __future__ import annotations
 
+import importlib
+
 _CLASSES = "mmreward_service.engine.vllm.architectures"
 
 ARCHITECTURES = {
@@ -24,3 +26,16 @@ def register() -> None:
 
     for name in ARCHITECTURES.values():
         ModelRegistry.register_model(name, f"{_CLASSES}:{name}")
+
+
+def register_class(architecture: str) -> None:
+    """Register the class behind a stock architecture name itself, importing it here and now.
+
+    A class known by its string alone is examined by vLLM in a subprocess, which costs a start many
+    seconds, and the findings are kept under a checksum of our few lines, not of vLLM's class, so
+    that they would outlive an upgrade of vLLM.
+    """
+    from vllm import ModelRegistry
+
+    name = ARCHITECTURES[architecture]
+    ModelRegistry.register_model(name, getattr(importlib.import_module(_CLASSES), name))
