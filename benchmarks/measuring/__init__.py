@@ -1,0 +1,1 @@
+"""What every benchmark here shares: the machine, the rounds, the result file, the work."""
