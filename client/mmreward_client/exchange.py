@@ -64,8 +64,14 @@ class Call(Generic[ReplyT, ResultT]):
     pin: str | None
 
     def content(self, remaining_s: float) -> bytes:
-        """The body with the time that is left; the rest of it is encoded once for all attempts."""
-        return self.body[:-1] + b', "deadline_ms": %d}' % max(1, int(remaining_s * 1000))
+        """The body with the service's deadline; the rest of it is encoded once for all attempts.
+
+        The service is given a little less time than is left here: what it has scored by then
+        must still arrive before this side stops listening.
+        """
+        way_back_s = min(0.1 * remaining_s, 2.0)
+        deadline_ms = max(1, int((remaining_s - way_back_s) * 1000))
+        return self.body[:-1] + b', "deadline_ms": %d}' % deadline_ms
 
 
 def score_call(

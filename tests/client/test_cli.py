@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from client_kit import Reply, envelope, good_reply
 from mmreward_client.cli.app import app
 from PIL import Image
 from typer.testing import CliRunner
@@ -48,10 +49,10 @@ def pair_entry(index, item):
 
 
 @pytest.fixture
-def pairs_server(server, wire):
+def pairs_server(server):
     def script(request):
         items = request.body["items"]
-        return wire.reply(body=wire.envelope([pair_entry(i, item) for i, item in enumerate(items)]))
+        return Reply(body=envelope([pair_entry(i, item) for i, item in enumerate(items)]))
 
     server.script = script
     return server
@@ -198,15 +199,15 @@ def test_file_of_items(server, picture, tmp_path):
     assert len(table.stdout.splitlines()) == 42
 
 
-def test_too_large_batches_are_halved(server, picture, tmp_path, wire):
+def test_too_large_batches_are_halved(server, picture, tmp_path):
     """413 for a batch is met with smaller ones; a row too large by itself is told as such."""
 
     def script(request):
         items = request.body["items"]
         if len(items) > 2 or any(item["response"] == "huge" for item in items):
             error = {"message": "too many", "type": "limit_exceeded", "code": "max_items"}
-            return wire.reply(413, {"error": error})
-        return wire.reply(body=wire.good_reply(request))
+            return Reply(413, {"error": error})
+        return Reply(body=good_reply(request))
 
     server.script = script
     rows = [{"prompt": "q", "response": text} for text in ("a", "bb", "ccc", "dddd", "e", "huge")]
@@ -217,14 +218,14 @@ def test_too_large_batches_are_halved(server, picture, tmp_path, wire):
     assert scores == [1.0, 2.0, 3.0, 4.0, 1.0, None]
 
 
-def test_service_gone_midway(server, picture, tmp_path, wire):
+def test_service_gone_midway(server, picture, tmp_path):
     """What was scored is printed, the failure is one line on stderr, the exit is 1."""
     error = {"error": {"message": "who are you", "type": "authentication", "code": "unauthorized"}}
 
     def script(request):
         if request.body["items"][0]["response"] == "stop":
-            return wire.reply(401, error)
-        return wire.reply(body=wire.good_reply(request))
+            return Reply(401, error)
+        return Reply(body=good_reply(request))
 
     server.script = script
     rows = [{"prompt": "q", "response": text} for text in ("a", "bb", "stop", "never")]

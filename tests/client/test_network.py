@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+from client_kit import FINGERPRINT, Reply, envelope, score_entry
 from mmreward_client import (
     DeadlineExceeded,
     InvalidInput,
@@ -70,9 +71,9 @@ def test_misspelt_option_is_refused(server, make_client):
     assert server.received == []
 
 
-def test_deadline_travels_and_shrinks(server, make_client, wire):
+def test_deadline_travels_and_shrinks(server, make_client):
     """Each attempt tells the service what is left of the one deadline, not the whole of it."""
-    server.replies = [wire.reply(503, error_body("not_ready"), delay_s=0.2)]
+    server.replies = [Reply(503, error_body("not_ready"), delay_s=0.2)]
     make_client(server.url, timeout_s=5.0, retries=QUICK).score(ITEMS)
     first, second = (received.body["deadline_ms"] for received in server.received)
     assert 4000 < first <= 5000
@@ -96,9 +97,9 @@ def test_deadline_travels_and_shrinks(server, make_client, wire):
         (504, "deadline", DeadlineExceeded),
     ],
 )
-def test_error_table(server, make_client, wire, status, code, kind):
+def test_error_table(server, make_client, status, code, kind):
     """Each status of the contract raises its class, with status, code, field and request id."""
-    server.script = lambda request: wire.reply(status, error_body(code))
+    server.script = lambda request: Reply(status, error_body(code))
     with pytest.raises(kind) as caught:
         make_client(server.url, retries=NEVER).score(ITEMS)
     error = caught.value
@@ -109,18 +110,18 @@ def test_error_table(server, make_client, wire, status, code, kind):
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 405, 409, 413, 422])
-def test_refusals_are_never_retried(server, make_client, wire, status):
+def test_refusals_are_never_retried(server, make_client, status):
     """The same wrong request is sent once only."""
-    server.script = lambda request: wire.reply(status, error_body("x"))
+    server.script = lambda request: Reply(status, error_body("x"))
     with pytest.raises(Exception, match="because x"):
         make_client(server.url, retries=QUICK).score(ITEMS)
     assert len(server.received) == 1
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_passing_failures_are_retried(server, make_client, wire, status):
+def test_passing_failures_are_retried(server, make_client, status):
     """One bad moment costs a pause, not the call."""
-    server.replies = [wire.reply(status, error_body("x"))]
+    server.replies = [Reply(status, error_body("x"))]
     reply = make_client(server.url, retries=QUICK).score(ITEMS)
     assert len(reply.data) == 3
     assert len(server.received) == 2
@@ -128,18 +129,18 @@ def test_passing_failures_are_retried(server, make_client, wire, status):
 
 
 @pytest.mark.parametrize("where", ["before", "inside"])
-def test_dropped_connections_are_retried(server, make_client, wire, where):
+def test_dropped_connections_are_retried(server, make_client, where):
     """A connection cut before or inside the answer is asked again, and the answer is whole."""
-    good = wire.envelope([wire.score_entry(i, item) for i, item in enumerate(ITEMS)])
-    server.replies = [wire.reply(body=good, drop=where), wire.reply(body=good, drop=where)]
+    good = envelope([score_entry(i, item) for i, item in enumerate(ITEMS)])
+    server.replies = [Reply(body=good, drop=where), Reply(body=good, drop=where)]
     reply = make_client(server.url, retries=QUICK).score(ITEMS)
     assert [r.score for r in reply.data] == [3.0, 5.0, 9.0]
     assert len(server.received) == 3
 
 
-def test_dropped_for_good_is_a_transport_error(server, make_client, wire):
+def test_dropped_for_good_is_a_transport_error(server, make_client):
     """When every attempt is cut, the caller learns that no answer came, not a number."""
-    server.script = lambda request: wire.reply(drop="before")
+    server.script = lambda request: Reply(drop="before")
     with pytest.raises(TransportError):
         make_client(server.url, retries=QUICK).score(ITEMS)
     assert len(server.received) == 1 + QUICK.retries
@@ -152,18 +153,18 @@ def test_nobody_listens(make_client):
         make_client(f"http://127.0.0.1:{port}", retries=NEVER).score(ITEMS)
 
 
-def test_retry_after_is_waited(server, make_client, wire):
+def test_retry_after_is_waited(server, make_client):
     """The service's Retry-After is a floor under the pause."""
-    server.replies = [wire.reply(429, error_body("overloaded"), headers={"Retry-After": "1"})]
+    server.replies = [Reply(429, error_body("overloaded"), headers={"Retry-After": "1"})]
     begun = time.monotonic()
     make_client(server.url, retries=QUICK).score(ITEMS)
     assert time.monotonic() - begun >= 1.0
 
 
-def test_pause_beyond_the_deadline_is_not_begun(server, make_client, wire):
+def test_pause_beyond_the_deadline_is_not_begun(server, make_client):
     """Told to come back after the deadline, the call ends at once with what it was told."""
     headers = {"Retry-After": "3600"}
-    server.script = lambda request: wire.reply(429, error_body("overloaded"), headers=headers)
+    server.script = lambda request: Reply(429, error_body("overloaded"), headers=headers)
     with pytest.raises(Overloaded) as caught:
         make_client(server.url, timeout_s=5.0, retries=QUICK).score(ITEMS)
     assert caught.value.retry_after_s == 3600
@@ -171,10 +172,10 @@ def test_pause_beyond_the_deadline_is_not_begun(server, make_client, wire):
 
 
 @pytest.mark.parametrize("how", [{"delay_s": 30.0}, {"drip_s": 0.05}])
-def test_total_deadline_holds(server, make_client, wire, how):
+def test_total_deadline_holds(server, make_client, how):
     """Silence and a drip of single bytes both end at the deadline."""
-    body = wire.envelope([wire.score_entry(i, item) for i, item in enumerate(ITEMS)])
-    server.script = lambda request: wire.reply(body=body, **how)
+    body = envelope([score_entry(i, item) for i, item in enumerate(ITEMS)])
+    server.script = lambda request: Reply(body=body, **how)
     begun = time.monotonic()
     with pytest.raises(DeadlineExceeded) as caught:
         make_client(server.url, retries=QUICK).score(ITEMS, timeout_s=0.4)
@@ -197,23 +198,23 @@ def test_total_deadline_holds(server, make_client, wire, how):
         (lambda data: [data[0], data[1], {**data[2], "status": "truncated"}], "truncated"),
     ],
 )
-def test_replies_that_break_the_contract(server, make_client, wire, change, message):
+def test_replies_that_break_the_contract(server, make_client, change, message):
     """Missing, doubled, swapped, renamed entries and failures with a number are not believed."""
-    good = [wire.score_entry(index, item) for index, item in enumerate(ITEMS)]
-    server.script = lambda request: wire.reply(body=wire.envelope(change(good)))
+    good = [score_entry(index, item) for index, item in enumerate(ITEMS)]
+    server.script = lambda request: Reply(body=envelope(change(good)))
     with pytest.raises(ProtocolError, match=message):
         make_client(server.url, retries=QUICK).score(ITEMS)
     assert len(server.received) == 1
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"1e999"])
-def test_numbers_that_are_none(server, make_client, wire, number):
+def test_numbers_that_are_none(server, make_client, number):
     """NaN and infinity on the wire are a broken reply, not a reward."""
     body = (
         b'{"object":"list","id":"r","model":"m","provenance":{"fingerprint":"f"},'
         b'"data":[{"index":0,"status":"ok","score":' + number + b"}]}"
     )
-    server.script = lambda request: wire.reply(body=body)
+    server.script = lambda request: Reply(body=body)
     with pytest.raises(ProtocolError):
         make_client(server.url).score([{"prompt": "q", "response": "r"}])
 
@@ -222,25 +223,25 @@ def test_numbers_that_are_none(server, make_client, wire, number):
     ("status", "body"),
     [(200, b"<html>hello</html>"), (200, b""), (301, b""), (404, b"<html>nginx</html>")],
 )
-def test_not_the_service(server, make_client, wire, status, body):
+def test_not_the_service(server, make_client, status, body):
     """Something else at this address is told apart from the service saying no."""
-    server.script = lambda request: wire.reply(status, body, headers={"Location": "/elsewhere"})
+    server.script = lambda request: Reply(status, body, headers={"Location": "/elsewhere"})
     with pytest.raises(ProtocolError):
         make_client(server.url).score(ITEMS)
 
 
-def test_proxy_error_keeps_its_class(server, make_client, wire):
+def test_proxy_error_keeps_its_class(server, make_client):
     """A proxy's own 502 page is a ServerError with its first words."""
-    server.script = lambda request: wire.reply(502, b"<h1>Bad\n Gateway</h1>")
+    server.script = lambda request: Reply(502, b"<h1>Bad\n Gateway</h1>")
     with pytest.raises(ServerError, match="Bad Gateway"):
         make_client(server.url, retries=NEVER).score(ITEMS)
 
 
-def test_pin_is_sent_and_checked(server, make_client, wire):
+def test_pin_is_sent_and_checked(server, make_client):
     """A reply from another model stops the caller even if the service let it pass."""
-    make_client(server.url, pin=wire.fingerprint).score(ITEMS)
-    assert server.received[0].body["pin"] == wire.fingerprint
-    with pytest.raises(PinMismatch, match=wire.fingerprint):
+    make_client(server.url, pin=FINGERPRINT).score(ITEMS)
+    assert server.received[0].body["pin"] == FINGERPRINT
+    with pytest.raises(PinMismatch, match=FINGERPRINT):
         make_client(server.url, pin="sha256:other").score(ITEMS)
     with pytest.raises(PinMismatch):
         make_client(server.url).score(ITEMS, pin="sha256:other")
@@ -255,11 +256,11 @@ def test_fail_over(server, make_client):
     assert len(server.received) == 3
 
 
-def test_fail_over_of_an_unready_replica(make_server, make_client, wire):
+def test_fail_over_of_an_unready_replica(make_server, make_client):
     """503 from one replica sends the request to another at once, whatever Retry-After it asks."""
     loading, ready = make_server(), make_server()
     headers = {"Retry-After": "3600"}
-    loading.script = lambda request: wire.reply(503, error_body("not_ready"), headers=headers)
+    loading.script = lambda request: Reply(503, error_body("not_ready"), headers=headers)
     client = make_client(urls=[loading.url, ready.url])
     for _ in range(4):
         client.score(ITEMS)
@@ -279,10 +280,10 @@ def test_invalid_input_is_not_sent(server, make_client):
     assert server.received == []
 
 
-def test_client_outlives_close_and_failure(server, make_client, wire):
+def test_client_outlives_close_and_failure(server, make_client):
     """A failed call leaves the client usable and nothing counted as under way."""
     client = make_client(server.url, retries=NEVER)
-    server.replies = [wire.reply(500, error_body("internal")), wire.reply(drop="before")]
+    server.replies = [Reply(500, error_body("internal")), Reply(drop="before")]
     with pytest.raises(ServerError):
         client.score(ITEMS)
     with pytest.raises(TransportError):
@@ -290,13 +291,13 @@ def test_client_outlives_close_and_failure(server, make_client, wire):
     assert len(client.score(ITEMS).data) == 3
 
 
-def test_ready_version_models(server, make_client, wire):
+def test_ready_version_models(server, make_client):
     """The public routes: readiness gives the reason, an unreachable replica is not ready."""
     client = make_client(server.url)
     server.replies = [
-        wire.reply(body={"status": "ready"}),
-        wire.reply(503, error_body("not_ready")),
-        wire.reply(body={"version": "0.1.0"}),
+        Reply(body={"status": "ready"}),
+        Reply(503, error_body("not_ready")),
+        Reply(body={"version": "0.1.0"}),
     ]
     assert client.ready()
     not_ready = client.ready()
@@ -306,7 +307,7 @@ def test_ready_version_models(server, make_client, wire):
     assert [r.path for r in server.received] == ["/ready", "/ready", "/version"]
     dead = f"http://127.0.0.1:{closed_port()}"
     some = make_client(urls=[dead, server.url])
-    server.replies = [wire.reply(body={})]
+    server.replies = [Reply(body={})]
     readiness = some.ready()
     assert readiness
     assert readiness.reasons[dead] is not None

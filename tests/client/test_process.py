@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
+from client_kit import Reply, envelope, score_entry
 from mmreward_client import AsyncRewardClient, ProtocolError, RetryPolicy, RewardClient
 
 
@@ -47,9 +48,9 @@ def test_one_async_client_in_two_loops(server):
     assert asyncio.run(run(4)) == 4.0
 
 
-def test_cancelled_call(server, wire):
+def test_cancelled_call(server):
     """A cancelled call hangs up and is no longer counted."""
-    server.script = lambda request: wire.reply(body={}, delay_s=30.0)
+    server.script = lambda request: Reply(body={}, delay_s=30.0)
 
     async def run():
         async with AsyncRewardClient(server.url) as client:
@@ -150,11 +151,11 @@ def test_timeout_of_a_call_is_checked():
         client.score([item(1)], timeout_s=0)
 
 
-def test_transport_seam(wire):
+def test_transport_seam():
     """Tests of others can put their own transport in place of the network."""
 
     def handler(request):
-        return httpx2.Response(200, json=wire.envelope([wire.score_entry(0, item(2))]))
+        return httpx2.Response(200, json=envelope([score_entry(0, item(2))]))
 
     with RewardClient(transport=httpx2.MockTransport(handler)) as client:
         assert client.score([item(2)]).data[0].score == 2.0

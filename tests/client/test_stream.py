@@ -7,6 +7,7 @@ import json
 import time
 
 import pytest
+from client_kit import Reply, score_entry
 from hypothesis import given
 from hypothesis import strategies as st
 from mmreward_client import (
@@ -25,14 +26,14 @@ ITEMS = [{"id": str(n), "prompt": "q", "response": "x" * (n + 1)} for n in range
 TAIL = {"object": "list", "id": "r", "model": "m", "provenance": {"fingerprint": "f"}}
 
 
-def ndjson(wire, order=(2, 0, 3, 1), tail=TAIL):
-    lines = [wire.score_entry(index, ITEMS[index]) for index in order]
+def ndjson(order=(2, 0, 3, 1), tail=TAIL):
+    lines = [score_entry(index, ITEMS[index]) for index in order]
     return b"".join(json.dumps(line).encode() + b"\n" for line in [*lines, tail] if line)
 
 
-def test_in_order_of_finishing_then_whole(server, make_client, wire):
+def test_in_order_of_finishing_then_whole(server, make_client):
     """Results come as they finish; afterwards the reply holds them in request order."""
-    server.replies = [wire.reply(body=ndjson(wire))]
+    server.replies = [Reply(body=ndjson())]
     results, reply = make_client(server.url).stream_all(ITEMS)
     assert [r.index for r in results] == [2, 0, 3, 1]
     assert [r.index for r in reply.data] == [0, 1, 2, 3]
@@ -40,14 +41,14 @@ def test_in_order_of_finishing_then_whole(server, make_client, wire):
     assert server.received[0].headers["accept"] == "application/x-ndjson"
 
 
-def test_odd_line_breaks_inside_a_critique(server, make_client, wire):
+def test_odd_line_breaks_inside_a_critique(server, make_client):
     """U+2028, form feeds and NEL in a critique do not cut its line; empty lines are skipped."""
-    entry = wire.score_entry(0, ITEMS[0])
+    entry = score_entry(0, ITEMS[0])
     entry["critiques"][0]["text"] = "a\u2028b\x85c"
     body = (
         b"\n" + json.dumps(entry, ensure_ascii=False).encode() + b"\n\n" + json.dumps(TAIL).encode()
     )
-    server.replies = [wire.reply(body=body)]
+    server.replies = [Reply(body=body)]
     results, _ = make_client(server.url).stream_all(ITEMS[:1])
     assert results[0].critiques[0].text == "a\u2028b\x85c"
 
@@ -65,58 +66,58 @@ def test_odd_line_breaks_inside_a_critique(server, make_client, wire):
         ((0, 1, 2, 3), [1], "unexpected line"),
     ],
 )
-def test_broken_streams(server, make_client, wire, order, tail, message):
+def test_broken_streams(server, make_client, order, tail, message):
     """Missing, doubled and foreign lines, and an end before the end, raise."""
-    server.replies = [wire.reply(body=ndjson(wire, order, tail))]
+    server.replies = [Reply(body=ndjson(order, tail))]
     with pytest.raises(ProtocolError, match=message):
         make_client(server.url).stream_all(ITEMS)
 
 
-def test_cut_inside(server, make_client, wire):
+def test_cut_inside(server, make_client):
     """A connection that breaks midway is a TransportError, and is not begun again."""
-    server.replies = [wire.reply(body=ndjson(wire), drop="inside")]
+    server.replies = [Reply(body=ndjson(), drop="inside")]
     with pytest.raises(TransportError, match="stream broke"):
         make_client(server.url).stream_all(ITEMS)
     assert len(server.received) == 1
 
 
-def test_retried_until_it_begins(server, make_client, wire):
+def test_retried_until_it_begins(server, make_client):
     """Until the first good status a stream is retried like any call."""
-    server.replies = [wire.reply(503, {}), wire.reply(drop="before"), wire.reply(body=ndjson(wire))]
+    server.replies = [Reply(503, {}), Reply(drop="before"), Reply(body=ndjson())]
     quick = RetryPolicy(retries=3, base_s=0.001)
     results, _ = make_client(server.url, retries=quick).stream_all(ITEMS)
     assert len(results) == 4
 
 
-def test_error_inside(server, make_client, wire):
+def test_error_inside(server, make_client):
     """An error line has the class of its family."""
     detail = {"message": "enough", "type": "overloaded", "code": "overloaded"}
     tail = {"error": detail, "request_id": "req-1"}
-    server.replies = [wire.reply(body=ndjson(wire, (0,), tail))]
+    server.replies = [Reply(body=ndjson((0,), tail))]
     with pytest.raises(Overloaded, match="enough") as caught:
         make_client(server.url).stream_all(ITEMS)
     assert caught.value.request_id == "req-1"
 
 
-def test_pin(server, make_client, wire):
+def test_pin(server, make_client):
     """The last line tells the fingerprint, and a wrong one raises."""
-    server.replies = [wire.reply(body=ndjson(wire))]
+    server.replies = [Reply(body=ndjson())]
     with pytest.raises(PinMismatch):
         make_client(server.url, pin="other").stream_all(ITEMS)
 
 
-def test_deadline_of_a_dripping_stream(server, make_client, wire):
+def test_deadline_of_a_dripping_stream(server, make_client):
     """A stream that never quite ends is ended by the call's deadline."""
-    server.replies = [wire.reply(body=ndjson(wire), drip_s=0.02)]
+    server.replies = [Reply(body=ndjson(), drip_s=0.02)]
     begun = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         make_client(server.url).stream_all(ITEMS, timeout_s=0.4)
     assert time.monotonic() - begun < 8.0  # the drip itself would take a quarter of a minute
 
 
-def test_leaving_early_gives_the_replica_back(server, wire):
+def test_leaving_early_gives_the_replica_back(server):
     """After a stream that was left nothing is counted as under way any more."""
-    server.script = lambda request: wire.reply(body=ndjson(wire))
+    server.script = lambda request: Reply(body=ndjson())
     with RewardClient(server.url) as client:
         with client.stream_score(ITEMS) as stream:
             assert next(stream).index == 2
@@ -136,11 +137,11 @@ def test_leaving_early_gives_the_replica_back(server, wire):
     asyncio.run(leave())
 
 
-def test_pairs(server, wire):
+def test_pairs(server):
     """Pairs stream like scores do."""
     side = {"status": "ok", "score": 1.0}
     pair = {"index": 0, "status": "ok", "chosen": side, "rejected": side, "delta": 0.0, "beta": 0.1}
-    server.script = lambda request: wire.reply(body=ndjson_of(pair))
+    server.script = lambda request: Reply(body=ndjson_of(pair))
 
     def ndjson_of(entry):
         return json.dumps(entry).encode() + b"\n" + json.dumps(TAIL).encode() + b"\n"
