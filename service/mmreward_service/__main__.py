@@ -1,6 +1,7 @@
 """`mmreward-serve`: options -> settings -> app -> uvicorn. Heavy imports wait until they are used.
 
-Exit codes: 0 stopped, 1 the start failed, 2 settings or checkpoint refused.
+Exit codes: 1 the start failed, 2 settings or checkpoint refused. A service that is stopped by a signal
+drains first and then ends by that signal.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ def serve(
     checkpoint: Annotated[
         Path | None, typer.Argument(help="Folder of a reward model.", show_default=False)
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to bind.  [127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to bind, 0 for any.  [8000]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind. Default 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to bind, 0 for any. Default 8000.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file of settings; also MMREWARD_CONFIG.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(help="vllm, or fake: scores without a model.  [vllm]")
+        str | None, typer.Option(help="vllm, or fake: scores without a model. Default vllm.")
     ] = None,
     served_name: Annotated[
-        str | None, typer.Option(help="Model name on the wire.  [folder name]")
+        str | None, typer.Option(help="Model name on the wire. Default: name of the folder.")
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [auto]")
+        str | None, typer.Option(help="auto, float32, bfloat16 or float16. Default auto.")
     ] = None,
     log_level: Annotated[
-        str | None, typer.Option(help="debug, info, warning or error.  [info]")
+        str | None, typer.Option(help="debug, info, warning or error. Default info.")
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:

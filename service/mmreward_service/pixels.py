@@ -42,9 +42,9 @@ class PixelBudget:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():
                 self._give_back(pixels)  # its turn had come in the same instant
-            else:
+            elif entry in self._line:
                 self._line.remove(entry)
                 self._serve()
             raise
@@ -56,6 +56,9 @@ class PixelBudget:
     def _serve(self) -> None:
         while self._line:
             pixels, turn = self._line[0]
+            if turn.cancelled():  # its task has not yet run to take it out of the line
+                self._line.popleft()
+                continue
             if self.held + pixels > self.limit:
                 return
             self._line.popleft()
