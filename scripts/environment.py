@@ -50,13 +50,14 @@ class Missing:
     debian_package: str
 
 
-def missing_from_system(flavour: str) -> list[Missing]:
+def missing_from_system(flavour: str, *, runtime: bool) -> list[Missing]:
     """What the set-up, the tests or vLLM's CPU build need and this machine does not have."""
     missing = []
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         missing.append(Missing("Python's venv and ensurepip modules", f"python{version}-venv"))
-    missing += [Missing(tool, tool) for tool in ("git", "make") if shutil.which(tool) is None]
+    tools = () if runtime else ("git", "make")
+    missing += [Missing(tool, tool) for tool in tools if shutil.which(tool) is None]
     if flavour == "cpu" and sys.platform == "linux":
         try:
             ctypes.CDLL("libnuma.so.1")
@@ -113,11 +114,18 @@ def fingerprint(root: Path) -> str:
 
 
 class Environment:
-    """The virtual environment of one working tree."""
+    """The virtual environment of one working tree: for development, or only to serve.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the working tree.
+        folder: where the environment is, or will be.
+        runtime: what a container image holds: the service alone, copied rather than linked.
+    """
+
+    def __init__(self, root: Path, folder: Path | None = None, *, runtime: bool = False) -> None:
         self.root = root
-        self.folder = root / ".venv"
+        self.folder = folder or root / ".venv"
+        self.runtime = runtime
         self.python = self.folder / "bin" / "python"
         self.stamp_file = self.folder / "setup-stamp.json"
         self.log_file = self.folder / "setup.log"
@@ -134,6 +142,7 @@ class Environment:
         # where the system's Python was replaced by a newer one, `bin/python` leads elsewhere.
         return {
             "flavour": flavour,
+            "for": "runtime" if self.runtime else "development",
             "fingerprint": fingerprint(self.root),
             "python": str(self.python.resolve()),
             "root": str(self.root),
@@ -264,7 +273,7 @@ def set_up(environment: Environment, flavour: str) -> None:
         print(f"setup [{time.monotonic() - started:4.0f} s] {step}", flush=True)
 
     say(f"Python {sys.version.split()[0]}, flavour {flavour}")
-    say(f".venv: {environment.create(flavour)}")
+    say(f"{environment.folder}: {environment.create(flavour)}")
     if flavour == "cpu":
         wanted = torch_requirements(pyproject)
         say(f"{' and '.join(wanted)} (from PyTorch's CPU index where it can be reached)")
@@ -272,9 +281,13 @@ def set_up(environment: Environment, flavour: str) -> None:
         # `--retries 0`: an index out of reach costs nothing if another source has the files.
         index = ("--extra-index-url", os.environ.get("MMREWARD_TORCH_INDEX", TORCH_CPU_INDEX))
         environment.pip_install("--no-deps", "--retries", "0", *index, *wanted)
-    say(f"mmreward with the extras {flavour}, cli and train; the test and lint tools")
-    tools = requirements_of_group(pyproject, "dev")
-    environment.pip_install("--editable", f".[{flavour},cli,train]", *tools)
+    if environment.runtime:
+        say(f"mmreward with the extra {flavour}")
+        environment.pip_install(f".[{flavour}]")
+    else:
+        say(f"mmreward with the extras {flavour}, cli and train; the test and lint tools")
+        tools = requirements_of_group(pyproject, "dev")
+        environment.pip_install("--editable", f".[{flavour},cli,train]", *tools)
     if flavour == "cpu":
         say(environment.drop_unloadable_audio())
         say(environment.settle_torchvision())
@@ -284,14 +297,16 @@ def set_up(environment: Environment, flavour: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/setup", description="Prepare .venv.")
+    parser.add_argument("--folder", type=Path, help="another folder than .venv")
+    parser.add_argument("--runtime", action="store_true", help="the service alone, not linked")
     parser.add_argument("--flavour", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--again", action="store_true", help="do not trust the stamp")
     options = parser.parse_args(arguments)
-    environment = Environment(ROOT)
+    environment = Environment(ROOT, options.folder, runtime=options.runtime)
     flavour = choose_flavour(options.flavour, environment.stamp())
     if not options.again and environment.is_ready(flavour):
         return 0
-    missing = missing_from_system(flavour)
+    missing = missing_from_system(flavour, runtime=options.runtime)
     if missing:
         print(f"setup: {explain_missing(missing)}", file=sys.stderr)
         return 1
