@@ -12,12 +12,13 @@ class DigitsConfig:
     seed: int = 0
     threads: int = 2
 
-    warm_up_steps: int = 1500  # of the vision tower, as a classifier of digits
+    warm_up_steps: int = 1800  # of the vision tower, as a classifier of digits
     warm_up_cells: int = 256
-    warm_up_learning_rate: float = 2e-3
-    warm_up_hard_share: float = 0.25
+    warm_up_learning_rate: float = 3e-3
+    warm_up_weight_decay: float = 0.05
+    warm_up_hard_share: float = 0.2
 
-    critique_steps: int = 850
+    critique_steps: int = 1000
     pairs_per_step: int = 48
     learning_rate: float = 3e-3
     learning_rate_warm_up: int = 40
@@ -38,7 +39,7 @@ class DigitsConfig:
     label_smoothing: float = 0.01
     critique_weight: float = 1.0  # 0 trains the no-critique baseline
 
-    validate_every: int = 170
+    validate_every: int = 200
     validation_pairs: int = 240
     save_every_s: float = 60.0
 

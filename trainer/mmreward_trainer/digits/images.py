@@ -26,6 +26,8 @@ _SPLIT_SEED = 2026
 _UPSCALED = 32
 # The digit fills 20 of 28 pixels, as in MNIST, so that a shifted digit stays inside its cell.
 _FILL = 20 / CELL
+_WARP = 1.0
+_WARP_GRID = 4
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Cell:
     scale: tuple[float, float] = (1.0, 1.0)
     shear: float = 0.0
     shift: tuple[float, float] = (0.0, 0.0)
+    warp: tuple[float, ...] = ()  # (2, 4, 4) displacements in pixels, x then y; () for none
+    thickness: float = 1.0  # exponent of the ink: below 1 is bolder
     ink: float = 0.95
     paper: float = 0.0
     noise: float = 0.0
@@ -89,7 +93,7 @@ def draw_cell(rng: np.random.Generator, split: Split, digit: int, augment: bool)
     picture = int(pool[rng.integers(len(pool))])
     if not augment:
         return Cell(picture, digit)
-    u = rng.uniform(-1.0, 1.0, 8)
+    u = rng.uniform(-1.0, 1.0, 9)
     return Cell(
         picture,
         digit,
@@ -97,6 +101,8 @@ def draw_cell(rng: np.random.Generator, split: Split, digit: int, augment: bool)
         scale=(float(1.0 + 0.13 * u[1]), float(1.0 + 0.13 * u[2])),
         shear=float(0.15 * u[3]),
         shift=(float(1.8 * u[4]), float(1.8 * u[5])),
+        warp=tuple(rng.normal(0.0, _WARP, 32).tolist()),
+        thickness=float(np.exp(0.4 * u[8])),
         ink=float(0.85 + 0.15 * u[6]),
         paper=float(0.06 * abs(u[7])),
         noise=float(rng.uniform(0.0, 0.06)),
@@ -129,6 +135,8 @@ def _sample(pictures: NDArray[np.float32], cells: list[Cell]) -> NDArray[np.floa
     shear = np.array([c.shear for c in cells], dtype=np.float32)[:, None, None]
     xs = x - shift[:, 0, None, None]
     ys = y - shift[:, 1, None, None]
+    warp = _warps(cells)
+    xs, ys = xs + warp[:, 0], ys + warp[:, 1]
     xr = (cos * xs + sin * ys) / scale[:, 0, None, None]
     yr = (-sin * xs + cos * ys) / scale[:, 1, None, None]
     xr = xr + shear * yr
@@ -141,7 +149,20 @@ def _sample(pictures: NDArray[np.float32], cells: list[Cell]) -> NDArray[np.floa
     rows = np.arange(n)[:, None, None]
     top = padded[rows, v0 + 1, u0 + 1] * (1 - fu) + padded[rows, v0 + 1, u0 + 2] * fu
     bottom = padded[rows, v0 + 2, u0 + 1] * (1 - fu) + padded[rows, v0 + 2, u0 + 2] * fu
-    return (top * (1 - fv) + bottom * fv).astype(np.float32)
+    ink = top * (1 - fv) + bottom * fv
+    thickness = np.array([c.thickness for c in cells], dtype=np.float32)[:, None, None]
+    return (ink**thickness).astype(np.float32)
+
+
+def _warps(cells: list[Cell]) -> NDArray[np.float32]:
+    """Smooth displacement fields (n, 2, 28, 28), interpolated from a coarse grid."""
+    still = (0.0,) * (2 * _WARP_GRID**2)
+    grids = np.array([cell.warp or still for cell in cells], dtype=np.float32)
+    grids = grids.reshape(-1, 2, _WARP_GRID, _WARP_GRID)
+    at = np.linspace(0, _WARP_GRID - 1, CELL, dtype=np.float32)
+    hat = np.maximum(0.0, 1.0 - np.abs(at[:, None] - np.arange(_WARP_GRID, dtype=np.float32)))
+    fields: NDArray[np.float32] = hat @ grids @ hat.T
+    return fields
 
 
 def _disturb(shade: NDArray[np.float32], cell: Cell) -> NDArray[np.float32]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from mmreward_service.reward.checkpoint import load_head, load_spec
 from mmreward_service.reward.head import RewardHead
 from mmreward_service.reward.prompt import PromptRenderer
 
@@ -102,3 +104,14 @@ class DigitModel:
                 PairScores(pair, [read[2 * i]], [read[2 * i + 1]]) for i, pair in enumerate(chunk)
             ]
         return scored
+
+
+def load_digit_model(folder: Path) -> DigitModel:
+    """A published checkpoint, in float32, for evaluation."""
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    spec = load_spec(folder)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    return DigitModel(
+        model, load_head(folder, spec), PromptRenderer.from_checkpoint(folder, spec)
+    )

@@ -39,7 +39,9 @@ from mmreward_trainer.digits.templates import CRITIQUE, TEMPLATES
 from mmreward_trainer.digits.tokenizer import SCORE_SLOT, train_tokenizer
 from mmreward_trainer.digits.warm_up import warm_up
 
+SETTINGS_FILE = "settings.json"
 STATE_FILE = "resume.pt"
+CRITIQUE_STATE_FILE = "before_refining.pt"
 _CHUNKS = 3
 
 Report = Callable[[str, int, int, dict[str, float]], None]
@@ -94,7 +96,7 @@ def train(config: DigitsConfig, output: Path, *, resume: bool, report: Report) -
     """Train to the end, or until KeyboardInterrupt, which saves the state and is raised again."""
     torch.set_num_threads(config.threads)
     output.mkdir(parents=True, exist_ok=True)
-    (output / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    (output / SETTINGS_FILE).write_text(json.dumps(asdict(config), indent=2) + "\n")
     run = start(config)
     if resume and (output / STATE_FILE).exists():
         load_state(run, output / STATE_FILE)
@@ -112,6 +114,8 @@ def train(config: DigitsConfig, output: Path, *, resume: bool, report: Report) -
                 run.curve.append({"step": run.step, **numbers})
             if run.step % config.validate_every == 0 or run.step == config.total_steps:
                 validate(run, report)
+            if run.step == config.critique_steps:
+                save_state(run, output / CRITIQUE_STATE_FILE)
             if time.monotonic() - saved > config.save_every_s:
                 save_state(run, output / STATE_FILE)
                 saved = time.monotonic()
@@ -170,8 +174,8 @@ def train_step(run: Run) -> dict[str, float]:
     torch.nn.utils.clip_grad_norm_(run.optimizer.param_groups[0]["params"], config.clip)
     run.optimizer.step()
     run.step += 1
-    numbers = {name: round(float(value), 5) for name, value in parts.items()}
-    return {"loss": round(float(loss), 5), **numbers, "rate": rate}
+    numbers = {name: round(float(value.detach()), 5) for name, value in parts.items()}
+    return {"loss": round(float(loss.detach()), 5), **numbers, "rate": rate}
 
 
 def training_pairs(config: DigitsConfig, step: int) -> list[Pair]:

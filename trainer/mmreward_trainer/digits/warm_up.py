@@ -55,7 +55,7 @@ def warm_up(
     parameters = [*visual.parameters(), *classifier.parameters()]
     optimizer = torch.optim.AdamW(
         parameters, lr=config.warm_up_learning_rate, betas=config.betas,
-        weight_decay=config.weight_decay,
+        weight_decay=config.warm_up_weight_decay,
     )  # fmt: skip
     for step in range(config.warm_up_steps):
         done = step / config.warm_up_steps
@@ -70,7 +70,7 @@ def warm_up(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         optimizer.step()
-        on_step(step, float(loss))
+        on_step(step, float(loss.detach()))
     visual.requires_grad_(False)
     return {
         "clean": _accuracy(visual, classifier, 0.0),

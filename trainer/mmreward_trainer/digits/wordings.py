@@ -38,6 +38,13 @@ _LIST_FORMS = ("{0}, {1}, {2}, {3}", "{0} {1} {2} {3}", "{0}, {1}, {2} and {3}",
 # A wording is an opener, a frame and a closer; most have the frame alone.
 _OPENER_SHARE = 0.2
 _CLOSER_SHARE = 0.2
+# In training, a word of every fifth text is dropped or replaced by a made-up one, so that the
+# model leans on no single word of a frame. These words carry the meaning and are kept.
+_DISTURBED_SHARE = 0.2
+_KEPT = frozenset(
+    "yes no not none nothing top bottom left right upper lower first second row".split()
+)
+_ONSETS, _VOWELS = tuple("bcdfghklmnprstvwz"), tuple("aeiou")
 
 
 def _pick(rng: np.random.Generator, options: tuple[str, ...] | list[str]) -> str:
@@ -71,7 +78,7 @@ def question(
     """(text, wording id) of a question."""
     frames = QUESTIONS[kind][wording]
     number = int(rng.integers(len(frames)))
-    text = _fill(rng, frames[number], slots)
+    text = _disturb(rng, _fill(rng, frames[number], slots), wording)
     return _loosen(rng, text, wording), f"{kind}.{wording}.q{number}"
 
 
@@ -86,7 +93,7 @@ def answer(
     """(text, frame number) of an answer; `frame` repeats a frame drawn before."""
     frames = ANSWERS[kind][wording]
     number = int(rng.integers(len(frames))) if frame is None else frame
-    text = _fill(rng, frames[number], slots)
+    text = _disturb(rng, _fill(rng, frames[number], slots), wording)
     if tail:
         text = text.removesuffix(".") + tail + "." * text.endswith(".")
     if rng.random() < _OPENER_SHARE:
@@ -112,6 +119,28 @@ def plain_tail(rng: np.random.Generator, wording: Wording) -> str:
 
 def _fill_inside(rng: np.random.Generator, text: str) -> str:
     return text.replace("{image}", _pick(rng, _IMAGE_WORDS))
+
+
+def _disturb(rng: np.random.Generator, text: str, wording: Wording) -> str:
+    if wording == "held" or rng.random() >= _DISTURBED_SHARE:
+        return text
+    words = text.split(" ")
+    free = [
+        i
+        for i, word in enumerate(words)
+        if word.strip(".,?:").isalpha() and word.strip(".,?:").lower() not in _KEPT
+    ]
+    if not free or len(words) < 3:
+        return text
+    place = free[int(rng.integers(len(free)))]
+    if rng.random() < 0.5:
+        syllables = int(rng.integers(1, 4))
+        end = words[place][len(words[place].rstrip(".,?:")) :]
+        made_up = "".join(_pick(rng, _ONSETS) + _pick(rng, _VOWELS) for _ in range(syllables))
+        words[place] = made_up + end
+    else:
+        del words[place]
+    return " ".join(words)
 
 
 def _loosen(rng: np.random.Generator, text: str, wording: Wording) -> str:

@@ -1,0 +1,105 @@
+"""Writes a trained run as a checkpoint folder: model, head, calibration, golden items, record."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import mmreward_trainer
+from mmreward_service.reward.checkpoint import write_reward
+from mmreward_service.reward.spec import GoldenItem, RewardSpec
+from PIL import Image
+
+from mmreward_trainer.digits.architecture import save_model
+from mmreward_trainer.digits.batches import render_pictures
+from mmreward_trainer.digits.evaluate import Sizes, calibrate
+from mmreward_trainer.digits.pairs import KINDS, Pair, draw_pair
+from mmreward_trainer.digits.records import training_rows
+from mmreward_trainer.digits.train import Run, base_spec
+from mmreward_trainer.transformers_scorer import TransformersScorer
+
+RECORD_FILE = "training_record.json"
+
+
+def publish(run: Run, folder: Path, sizes: Sizes) -> RewardSpec:
+    """Calibrate on validation pairs, then write the folder and read its golden scores back."""
+    fitted, refused = calibrate(run.digit_model, sizes)
+    spec = base_spec(mmreward_trainer.__version__).model_copy(
+        update={"calibration": fitted, "training_rows": training_rows(run.config)}
+    )
+    run.digit_model.model.eval()
+    save_model(folder, run.digit_model.model, run.tokenizer)
+    write_reward(folder, spec, run.digit_model.head)
+    # Golden scores come from the saved files by way of plain transformers, as any reader loads them.
+    spec = spec.model_copy(update={"golden": _golden_items(folder)})
+    write_reward(folder, spec, run.digit_model.head)
+    for file in folder.iterdir():
+        if file.is_file():
+            file.chmod(0o644)
+    record = {
+        "command": f"mmreward-train digits --seed {run.config.seed}",
+        "settings": asdict(run.config),
+        "seconds": round(run.seconds, 1),
+        "training_rows": spec.training_rows,
+        "vision_accuracy_on_validation_digits": run.vision,
+        "validation": run.validations,
+        "calibration": [one.model_dump() for one in fitted],
+        "calibration_refused": refused,
+        "curve": run.curve[:: max(1, len(run.curve) // 120)],
+    }
+    (folder / RECORD_FILE).write_text(compact(record), encoding="utf-8")
+    return spec
+
+
+def compact(record: dict[str, Any]) -> str:
+    """JSON with one line per top-level value, or per element of a list of objects."""
+    lines = []
+    for name, value in record.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            inner = ",\n".join("    " + json.dumps(one) for one in value)
+            lines.append(f"  {json.dumps(name)}: [\n{inner}\n  ]")
+        else:
+            lines.append(f"  {json.dumps(name)}: {json.dumps(value)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _golden_items(folder: Path) -> list[GoldenItem]:
+    """One item per kind and a hard one, answers true and false by turns, critique as written."""
+    scorer = TransformersScorer(folder)
+    pairs: list[Pair] = [
+        draw_pair("validation", "trained", 2, i, kind=kind, hard_share=0.0)
+        for i, kind in enumerate(KINDS)
+    ]
+    pairs.append(draw_pair("validation", "trained", 2, 100, kind="naming", hard_share=1.0))
+    pictures = [Image.fromarray(picture).convert("RGB") for picture in render_pictures(pairs)]
+    claims = [(pair.chosen, pair.rejected)[i % 2] for i, pair in enumerate(pairs)]
+    prompts, responses = [p.prompt for p in pairs], [c.text for c in claims]
+    critiques = scorer.critique([[p] for p in pictures], prompts, responses)
+    items = []
+    for picture, prompt, response, critique in zip(
+        pictures, prompts, responses, critiques, strict=True
+    ):
+        ids = scorer.renderer.render(
+            prompt=prompt, response=response, images=1, mode="given", critique=critique.text
+        )
+        # Alone, not in a batch: padding would move the score in its last digits.
+        [score] = scorer.read([ids], [[picture]])
+        items.append(
+            GoldenItem(
+                image=png_data_uri(picture), prompt=prompt, response=response,
+                critique=critique.text, score=score,
+            )  # fmt: skip
+        )
+    return items
+
+
+def png_data_uri(picture: Image.Image) -> str:
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+

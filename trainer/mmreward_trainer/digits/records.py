@@ -1,0 +1,43 @@
+"""What a checkpoint says about its making: fingerprints of the rows, and the training record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from mmreward_trainer.digits import frames_answers, frames_questions
+from mmreward_trainer.digits.configuration import DigitsConfig
+from mmreward_trainer.digits.images import SPLIT_SIZES, load_digits_by_split
+from mmreward_trainer.digits.pairs import Pair, draw_pair
+
+_FINGERPRINTED_PAIRS = 1000
+
+
+def row_fingerprint(pair: Pair) -> str:
+    """sha256 of everything a pair consists of: pictures, drawing, texts, truth."""
+    return hashlib.sha256(json.dumps(asdict(pair), sort_keys=True).encode()).hexdigest()
+
+
+def training_rows(config: DigitsConfig) -> dict[str, Any]:
+    """Fingerprints of the training rows, for the checkpoint's reward object.
+
+    Rows are generated, so the first thousand stand for all; together with the pictures and the
+    wordings they pin the generator.
+    """
+    digits = load_digits_by_split()
+    first = [draw_pair("train", "trained", config.seed, i) for i in range(_FINGERPRINTED_PAIRS)]
+    rows = hashlib.sha256("".join(row_fingerprint(pair) for pair in first).encode())
+    pictures = hashlib.sha256(digits.pictures[digits.members["train"]].tobytes())
+    wordings = [frames_questions.QUESTIONS, frames_answers.ANSWERS, frames_answers.THINGS]
+    wordings += [frames_answers.THING_TAILS, frames_answers.PLAIN_TAILS]
+    words = hashlib.sha256(json.dumps(wordings, sort_keys=True).encode())
+    return {
+        "source": "scikit-learn load_digits, split by picture",
+        "pairs": config.total_steps * config.pairs_per_step,
+        "pictures": SPLIT_SIZES["train"],
+        "pictures_sha256": pictures.hexdigest(),
+        "wordings_sha256": words.hexdigest(),
+        "first_rows_sha256": rows.hexdigest(),
+    }
