@@ -44,9 +44,12 @@ class TransformersPasses:
     async def warm_up(self) -> float:
         return await asyncio.to_thread(self._run, "warm_up", self.jobs[:1], 1)
 
-    async def run(self, name: str, batch_size: int) -> float:
+    async def run(self, name: str, batch_size: int, limit: int) -> float:
+        """Seconds for all jobs; with a lower limit, those of the first ones scaled up."""
+        jobs = self.jobs[:limit]
         # In a thread, so that the event loop of the engines beside it is not starved.
-        return await asyncio.to_thread(self._run, name, self.jobs, batch_size)
+        seconds = await asyncio.to_thread(self._run, name, jobs, batch_size)
+        return seconds * len(self.jobs) / len(jobs)
 
     def _run(self, name: str, jobs: Sequence[CritiqueJob], batch_size: int) -> float:
         written = Written()

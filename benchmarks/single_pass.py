@@ -47,6 +47,7 @@ def main(
     digits: Annotated[bool | None, typer.Option(help="digits, not photos; small: yes")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16, in every variant")] = "float32",
     batch_size: Annotated[int, typer.Option(help="transformers, batched", min=1)] = 8,
+    one_by_one: Annotated[int, typer.Option(help="of them one by one, scaled up; 0: all")] = 0,
     transformers: Annotated[bool, typer.Option(help="measure transformers, too")] = True,
     kv_cache_gib: Annotated[float, typer.Option(help="per engine")] = 1.0,
     cache: Annotated[Path, typer.Option(help="where built checkpoints are")] = CACHE,
@@ -64,7 +65,16 @@ def main(
     count = judgements or (48 if size == "small" else 24)
     work = digit_judgements(count) if use_digits else photo_judgements(Path(photos), count)
     seconds, facts = asyncio.run(
-        measure(folder, work, rounds, dtype, batch_size, transformers, kv_cache_gib, size == "7b")
+        measure(
+            folder,
+            work,
+            rounds,
+            dtype,
+            {"batched": batch_size, "one_by_one": 1} if transformers else {},
+            one_by_one or count,
+            kv_cache_gib,
+            size == "7b",
+        )
     )
     result = {
         "machine": machine,
@@ -72,6 +82,7 @@ def main(
         "parameters": parameters(folder),
         "dtype": dtype,
         "judgements_per_round": count,
+        "judgements_one_by_one": one_by_one or count,
         "pictures": "digits" if use_digits else "photos" if photos != "drawn" else "drawn",
         **facts,
         "seconds": {name: spread(values) for name, values in seconds.items()},
@@ -93,8 +104,8 @@ async def measure(
     work: list[Judgement],
     rounds: int,
     dtype: str,
-    batch_size: int,
-    with_transformers: bool,
+    batch_sizes: dict[str, int],
+    one_by_one: int,
     kv_cache_gib: float,
     dummy_weights: bool,
 ) -> tuple[dict[str, list[float]], dict[str, Any]]:
@@ -125,14 +136,15 @@ async def measure(
                 "recomputation": passes.recomputation,
             }
             warm_up, written = {}, passes.last
-            if with_transformers:
+            if batch_sizes:
                 other = await asyncio.to_thread(transformers_passes, folder, passes.jobs, dtype)
-                for name, n in (("batched", batch_size), ("one_by_one", 1)):
+                for name, n in batch_sizes.items():
                     full = f"transformers_{name}"
-                    variants[full] = partial(other.run, full, batch_size=n)
+                    limit = one_by_one if n == 1 else len(work)
+                    variants[full] = partial(other.run, full, n, limit)
                     warm_up[full] = other.warm_up
             seconds = await interleave(variants, rounds, warm_up)
-            if with_transformers:
+            if batch_sizes:
                 written = written | other.last
             return seconds, compared(written)
 
@@ -198,6 +210,11 @@ def report(result: dict[str, Any], path: Path) -> None:
         + ", ".join(f"{name} {value:.1e}" for name, value in worst.items())
         + f"; {result['scored_per_round']} of {count} critiques had a score.",
     ]
+    if result["judgements_one_by_one"] < count:
+        remarks.append(
+            f"One by one was run on {result['judgements_one_by_one']} of the {count} judgements; "
+            "its seconds are scaled up to all of them."
+        )
     write_result(
         path, result, f"Single pass, {result['size']} model", [(caption, header, rows)], remarks
     )

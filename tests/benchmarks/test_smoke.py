@@ -1,0 +1,62 @@
+"""Every script runs from its command line at tiny size, on real vLLM, and writes what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+def run(*command: str | Path) -> None:
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(
+        list(map(str, command)), env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_gpu_script_at_small_size(benchmarks: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Parity and single pass on the CPU: scores agree, and all variants count the same tokens."""
+    run(
+        benchmarks / "gpu" / "run.sh",
+        *("--small", "--items", "6", "--rounds", "1"),
+        *("--checkpoint", tiny_model, "--output", tmp_path),
+    )
+    parity = read(tmp_path / "parity_v1.json")["dtypes"]
+    assert set(parity) == {"float32", "bfloat16"}
+    assert parity["float32"]["runner"] == "v1"
+    assert parity["float32"]["against_transformers"]["items"] > 0
+    assert parity["float32"]["against_transformers"]["max"] < 1e-3
+    single = read(tmp_path / "single_pass.json")
+    assert len(set(single["critique_tokens_per_round"].values())) == 1
+    assert max(single["max_score_difference_to_single_pass"].values()) < 1e-3
+
+
+def test_over_http_beside_the_bare_engine(
+    benchmarks: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Both sides score the same items with the same critiques; the generator's cost is there."""
+    output = tmp_path / "http.json"
+    run(
+        sys.executable,
+        benchmarks / "over_http.py",
+        *("--size", "small", "--model", tiny_model, "--rounds", "1", "--scale", "0.05"),
+        *("--concurrency", "1,4", "--logs", tmp_path, "--output", output),
+    )
+    result = read(output)
+    for level in result["levels"].values():
+        assert level["service"]["statuses"] == level["bare"]["statuses"]
+        assert level["service"]["critique_tokens"] == level["bare"]["critique_tokens"]
+        assert level["share_of_bare"]["median"] > 0
+    assert result["load_generator"]["null_endpoint"]["load_cpu_ms_per_request"] > 0
