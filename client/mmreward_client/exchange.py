@@ -69,7 +69,7 @@ class Call(Generic[ReplyT, ResultT]):
         The service is given a little less time than is left here: what it has scored by then
         must still arrive before this side stops listening.
         """
-        way_back_s = min(0.1 * remaining_s, 2.0)
+        way_back_s = min(0.2 * remaining_s, 5.0)
         deadline_ms = max(1, int((remaining_s - way_back_s) * 1000))
         return self.body[:-1] + b', "deadline_ms": %d}' % deadline_ms
 
