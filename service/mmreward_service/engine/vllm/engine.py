@@ -89,7 +89,9 @@ class VllmEngine:
         self._renderer = PromptRenderer.from_checkpoint(self._folder, self._spec)
         self._name = served_name or self._folder.name
         on_cpu = device_is_cpu()
-        self._eager = on_cpu if enforce_eager is None else enforce_eager
+        if enforce_eager is None:
+            enforce_eager = bool(extra.get("enforce_eager", on_cpu))
+        self._eager = enforce_eager
         settings = {
             "dtype": dtype,
             "max_model_len": max_model_len,
@@ -164,11 +166,11 @@ class VllmEngine:
         """Load the model. The event loop stays free, so that /health answers meanwhile."""
         if warning := version_warning(vllm_version()):
             logger.warning(warning)
-        weights_sha256, self._llm = await asyncio.gather(
+        weights_sha256, llm = await asyncio.gather(
             asyncio.to_thread(weights_fingerprint, self._folder),
             asyncio.to_thread(self._build),
         )
-        config = self._llm.vllm_config
+        self._llm, config = llm, llm.vllm_config
         self._max_model_len = int(config.model_config.max_model_len)
         self._provenance = describe_engine(
             model_name=self._name,

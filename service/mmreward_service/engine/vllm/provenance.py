@@ -44,7 +44,7 @@ def describe_engine(
     mm_processor_kwargs: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Provenance of a started engine, its `fingerprint` included."""
-    model = config.model_config
+    model, load_format = config.model_config, config.load_config.load_format
     described = {
         "model": model_name,
         "weights_sha256": weights_sha256,
@@ -54,9 +54,8 @@ def describe_engine(
         "dtype": str(model.dtype).removeprefix("torch."),
         "quantization": model.quantization,
         "kv_cache_dtype": str(config.cache_config.cache_dtype),
-        "load_format": str(getattr(config.load_config.load_format, "value", "") or "auto")
-        if not isinstance(config.load_config.load_format, str)
-        else config.load_config.load_format,
+        # "dummy" means random weights, whatever the checksum of the folder's says.
+        "load_format": str(getattr(load_format, "value", load_format)),
         "processor": processor_limits(folder, mm_processor_kwargs),
         "versions": {
             "mmreward": installed_version("mmreward"),
