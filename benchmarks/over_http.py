@@ -47,6 +47,7 @@ def main(
     scale: Annotated[float, typer.Option(help="times the usual number of requests")] = 1.0,
     photos: Annotated[str, typer.Option(help="folder with groups.jsonl, or `drawn`")] = str(PHOTOS),
     dtype: Annotated[str, typer.Option(help="of both engines")] = "float32",
+    engine: Annotated[str, typer.Option(help="vllm, or fake: the HTTP layer alone")] = "vllm",
     cache: Annotated[Path, typer.Option(help="where built checkpoints are")] = CACHE,
     model: Annotated[
         Path | None, typer.Option(help="another checkpoint, in place of a size")
@@ -58,7 +59,9 @@ def main(
     if size not in COUNTS:
         raise typer.BadParameter("size is small or medium")
     machine = describe_machine()
-    folder = model or checkpoint(size, cache)  # type: ignore[arg-type]
+    folder = None
+    if engine == "vllm":
+        folder = model or checkpoint(size, cache)  # type: ignore[arg-type]
     levels = [int(one) for one in concurrency.split(",")]
     counts = {n: max(n, round(COUNTS[size].get(n, 4 * n) * scale)) for n in levels}
     with tempfile.TemporaryDirectory() as temporary:
@@ -70,7 +73,8 @@ def main(
     result = {
         "machine": machine,
         "size": size if model is None else model.name,
-        "parameters": parameters(folder),
+        "engine": engine,
+        "parameters": parameters(folder) if folder else 0,
         "dtype": dtype,
         "pictures": "digits" if size == "small" else "photos" if photos != "drawn" else "drawn",
         "rounds": rounds,
@@ -108,7 +112,7 @@ def request_body(judgement: Judgement, number: int | None) -> str:
 
 
 def compare(
-    folder: Path, bodies: Path, dtype: str, counts: dict[int, int], rounds: int, log: Any
+    folder: Path | None, bodies: Path, dtype: str, counts: dict[int, int], rounds: int, log: Any
 ) -> dict[int, dict[str, list[dict[str, Any]]]]:
     """Runs per concurrency and side; which side goes first alternates."""
     measured: dict[int, dict[str, list[dict[str, Any]]]] = {
@@ -118,7 +122,9 @@ def compare(
         console.print("starting service, bare engine and load generator")
         pid, port = stack.enter_context(service(folder, dtype, log))
         load = stack.enter_context(worker("load.py", log=log))
-        bare = stack.enter_context(worker("bare.py", str(folder), str(bodies), dtype, log=log))
+        bare = stack.enter_context(
+            worker("bare.py", str(folder or "fake"), str(bodies), dtype, log=log)
+        )
         bare.read_line()
         sides = {
             "service": lambda order: run_service(load, pid, port, bodies, order),

@@ -195,7 +195,7 @@ def how_it_ran(engine: Any) -> dict[str, Any]:
     config = engine._running().vllm_config
     mode = config.compilation_config.cudagraph_mode
     return {
-        "runner": "v2" if getattr(config, "use_v2_model_runner", False) else "v1",
+        "runner": "v2" if config.use_v2_model_runner else "v1",
         "cuda_graphs": getattr(mode, "name", str(mode)),
         "eager": bool(config.model_config.enforce_eager),
         "fingerprint": engine.provenance["fingerprint"],

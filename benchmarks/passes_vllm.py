@@ -154,7 +154,7 @@ class VllmPasses:
 async def forget(engine: VllmEngine, preprocessed: bool = True) -> None:
     """Empty the prefix cache, the encoder cache and, if asked for, that of the preprocessor."""
     llm = engine._running()
-    if not await llm.reset_prefix_cache():
+    if await llm.reset_prefix_cache() is False:
         raise RuntimeError("the prefix cache could not be emptied: a request is still running")
     await llm.reset_encoder_cache()
     if preprocessed:

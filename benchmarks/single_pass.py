@@ -159,6 +159,7 @@ def transformers_passes(folder: Path, jobs: list[Any], dtype: str) -> Any:
 
 def compared(written: dict[str, Any]) -> dict[str, Any]:
     """Tokens of every variant, and the largest difference of its scores to the single pass."""
+    written = {name: one for name, one in written.items() if name != "warm_up"}
     reference = written["single_pass"]
     differences = {}
     for name, one in written.items():
@@ -170,9 +171,7 @@ def compared(written: dict[str, Any]) -> dict[str, Any]:
         if pairs and name != "single_pass":
             differences[name] = max(pairs)
     return {
-        "critique_tokens_per_round": {
-            name: sum(one.tokens) for name, one in written.items() if name != "warm_up"
-        },
+        "critique_tokens_per_round": {name: sum(one.tokens) for name, one in written.items()},
         "scored_per_round": sum(score is not None for score in reference.scores),
         "max_score_difference_to_single_pass": differences,
     }

@@ -61,10 +61,18 @@ async def run(engine: Any, jobs: list[Any], order: dict[str, Any]) -> dict[str, 
     }
 
 
-async def serve(checkpoint: Path, bodies: Path, dtype: str, replies: Any) -> None:
+def build(checkpoint: str, dtype: str) -> Any:
+    if checkpoint == "fake":
+        from mmreward_service.engine.fake import FakeEngine
+
+        return FakeEngine()
     from mmreward_service.engine.vllm.engine import VllmEngine
 
-    engine = VllmEngine(checkpoint, dtype=dtype)
+    return VllmEngine(Path(checkpoint), dtype=dtype)
+
+
+async def serve(checkpoint: str, bodies: Path, dtype: str, replies: Any) -> None:
+    engine = build(checkpoint, dtype)
     await engine.start()
     jobs = read_jobs(bodies, engine)
     print("ready", file=replies, flush=True)
@@ -81,4 +89,4 @@ if __name__ == "__main__":
     # What vLLM prints, its children too, goes to stderr: stdout is for the replies alone.
     own_stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    asyncio.run(serve(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], own_stdout))
+    asyncio.run(serve(sys.argv[1], Path(sys.argv[2]), sys.argv[3], own_stdout))

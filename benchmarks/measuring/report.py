@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from rich.table import Table
 from measuring.machine import REPOSITORY
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
-console = Console()
+_WIDTH_OF_A_LOG = 150
+console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_A_LOG)
 
 
 def write_result(

@@ -1,4 +1,4 @@
-"""Every script runs from its command line at tiny size, on real vLLM, and writes what it says."""
+"""Every script runs from its command line at tiny size, and writes what it says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.timeout(1200)
+on_vllm = pytest.mark.parametrize(
+    "engine", ["fake", pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.slow])]
+)
 
 
 def run(*command: str | Path) -> None:
@@ -26,6 +29,8 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.vllm
+@pytest.mark.slow
 def test_the_gpu_script_at_small_size(benchmarks: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Parity and single pass on the CPU: scores agree, and all variants count the same tokens."""
     run(
@@ -43,8 +48,9 @@ def test_the_gpu_script_at_small_size(benchmarks: Path, tiny_model: Path, tmp_pa
     assert max(single["max_score_difference_to_single_pass"].values()) < 1e-3
 
 
+@on_vllm
 def test_over_http_beside_the_bare_engine(
-    benchmarks: Path, tiny_model: Path, tmp_path: Path
+    engine: str, benchmarks: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     """Both sides score the same items with the same critiques; the generator's cost is there."""
     output = tmp_path / "http.json"
@@ -52,7 +58,7 @@ def test_over_http_beside_the_bare_engine(
         sys.executable,
         benchmarks / "over_http.py",
         *("--size", "small", "--model", tiny_model, "--rounds", "1", "--scale", "0.05"),
-        *("--concurrency", "1,4", "--logs", tmp_path, "--output", output),
+        *("--concurrency", "1,4", "--engine", engine, "--logs", tmp_path, "--output", output),
     )
     result = read(output)
     for level in result["levels"].values():
