@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _HUNG_UP = 499
+_PROBES = ("/health", "/ready", "/metrics")
+"""Asked every few seconds by machines: their lines would bury the others."""
 
 
 class RequestContext:
@@ -71,7 +73,8 @@ class RequestContext:
         outcome = _outcome(status)
         self.metrics.observe_request(route, outcome, seconds)
         fields: dict[str, Any] = scope["state"].get("log_fields", {})
-        log.info(
+        log.log(
+            logging.DEBUG if route in _PROBES else logging.INFO,
             line(
                 "request",
                 request_id=request_id,
@@ -81,7 +84,7 @@ class RequestContext:
                 outcome=outcome,
                 seconds=seconds,
                 **fields,
-            )
+            ),
         )
 
 

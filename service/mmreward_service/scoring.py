@@ -68,7 +68,8 @@ def _critique(reading: Reading, given: str | None) -> Critique:
         text=reading.text if given is None else given,
         score=score if status == "ok" else None,
         status=status,
-        finish_reason=reading.finish_reason,
+        # A text that was given did not finish: the reason would be that of the one-token request.
+        finish_reason=reading.finish_reason if given is None else None,
         tokens=reading.tokens,
         error=error,
     )
