@@ -1,1 +1,1 @@
-"""The `mmreward` command. One module per subcommand; nothing heavy is imported before one runs."""
+"""The `mmreward` command, one module per subcommand."""

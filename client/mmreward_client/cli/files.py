@@ -10,6 +10,15 @@ from typing import Any
 
 import typer
 from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from mmreward_client.cli.batches import Outcome, Request, run_batches
 from mmreward_client.cli.rows import Row, read_rows
@@ -32,16 +41,6 @@ class FileJob:
         Raises:
             RewardError: a request failed as a whole.
         """
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
         rows = self._rows()
         columns = (
             TextColumn(self.path.name),

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from mmreward_client.sync import RewardClient
+from mmreward_client.sync import RewardClient
 
 MODES = ("generate", "given", "none")
 
@@ -54,9 +53,6 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Rows of a file sent in one 
 Concurrency = Annotated[int, typer.Option(min=1, help="Requests under way at once, for a file.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if any item has no score.")]
 
-DEFAULT_URL = "http://127.0.0.1:8000"
-DEFAULT_TIMEOUT_S = 600.0
-
 
 @dataclass(frozen=True)
 class Sampling:
@@ -75,8 +71,6 @@ class Sampling:
 def make_client(
     url: str, api_key: str | None, timeout_s: float, pin: str | None, concurrency: int = 1
 ) -> RewardClient:
-    from mmreward_client.sync import RewardClient
-
     try:
         return RewardClient(
             url, api_key=api_key, timeout_s=timeout_s, pin=pin, max_connections=concurrency

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
+from rich.console import Console
 
 from mmreward_client.cli import options as o
-
-if TYPE_CHECKING:
-    from mmreward_client.schema import PairResult
+from mmreward_client.cli import render
+from mmreward_client.cli.files import FileJob, json_line, label, report_bad_row
+from mmreward_client.cli.outcome import failures_end_the_command, finish
+from mmreward_client.config import DEFAULT_TIMEOUT_S, DEFAULT_URL
+from mmreward_client.schema import Beta, PairItem, PairResult, describe
+from mmreward_client.sync import RewardClient
 
 
 def pairs(
@@ -48,9 +53,9 @@ def pairs(
     ] = "raw",
     model: o.Model = None,
     pin: o.Pin = None,
-    url: o.Url = o.DEFAULT_URL,
+    url: o.Url = DEFAULT_URL,
     api_key: o.ApiKey = None,
-    timeout_s: o.TimeoutS = o.DEFAULT_TIMEOUT_S,
+    timeout_s: o.TimeoutS = DEFAULT_TIMEOUT_S,
     as_json: o.Json = False,
     batch_size: o.BatchSize = 16,
     concurrency: o.Concurrency = 4,
@@ -83,14 +88,9 @@ def pairs(
 
 
 def one_pair(
-    client: Any, item: dict[str, Any], request: dict[str, Any], as_json: bool, strict: bool
+    client: RewardClient, item: dict[str, Any], request: dict[str, Any], as_json: bool, strict: bool
 ) -> None:
     """The pair of the command line, with both critiques."""
-    from rich.console import Console
-
-    from mmreward_client.cli import render
-    from mmreward_client.cli.outcome import failures_end_the_command, finish
-
     with failures_end_the_command(), client:
         reply = client.pairs([item], **request)
     if as_json:
@@ -104,7 +104,7 @@ def one_pair(
 
 
 def pairs_file(
-    client: Any,
+    client: RewardClient,
     path: Path,
     request: dict[str, Any],
     as_json: bool,
@@ -113,13 +113,6 @@ def pairs_file(
     strict: bool,
 ) -> None:
     """A file of pairs: one line per row, in the order of the file, and a summary."""
-    from rich.console import Console
-
-    from mmreward_client.cli import render
-    from mmreward_client.cli.files import FileJob, json_line, label, report_bad_row
-    from mmreward_client.cli.outcome import failures_end_the_command, finish
-    from mmreward_client.schema import PairItem, PairResult
-
     job = FileJob(path, PairItem, PairResult, batch_size, concurrency)
     results: list[PairResult] = []
     labels: list[str] = []
@@ -154,10 +147,6 @@ def summary(results: list[PairResult]) -> str:
 
 
 def _beta(beta0: float, w: float, k: float, basis: str) -> dict[str, Any]:
-    from pydantic import ValidationError
-
-    from mmreward_client.schema import Beta, describe
-
     try:
         return Beta.model_validate({"beta0": beta0, "w": w, "k": k, "basis": basis}).model_dump()
     except ValidationError as error:

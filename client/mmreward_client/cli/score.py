@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from mmreward_client.cli import options as o
+from mmreward_client.cli import render
+from mmreward_client.cli.files import FileJob, json_line, label, report_bad_row
+from mmreward_client.cli.outcome import failures_end_the_command, finish
+from mmreward_client.config import DEFAULT_TIMEOUT_S, DEFAULT_URL
+from mmreward_client.schema import ScoreItem, ScoreResult
+from mmreward_client.sync import RewardClient
 
 
 def score(
@@ -35,9 +42,9 @@ def score(
     max_critique_tokens: o.MaxCritiqueTokens = None,
     model: o.Model = None,
     pin: o.Pin = None,
-    url: o.Url = o.DEFAULT_URL,
+    url: o.Url = DEFAULT_URL,
     api_key: o.ApiKey = None,
-    timeout_s: o.TimeoutS = o.DEFAULT_TIMEOUT_S,
+    timeout_s: o.TimeoutS = DEFAULT_TIMEOUT_S,
     as_json: o.Json = False,
     batch_size: o.BatchSize = 16,
     concurrency: o.Concurrency = 4,
@@ -65,14 +72,13 @@ def score(
 
 
 def score_items(
-    client: Any, items: list[dict[str, Any]], sampling: o.Sampling, as_json: bool, strict: bool
+    client: RewardClient,
+    items: list[dict[str, Any]],
+    sampling: o.Sampling,
+    as_json: bool,
+    strict: bool,
 ) -> None:
     """The responses of the command line: one request, one table or one JSON object."""
-    from rich.console import Console
-
-    from mmreward_client.cli import render
-    from mmreward_client.cli.outcome import failures_end_the_command, finish
-
     with failures_end_the_command(), client:
         reply = client.score(items, **sampling.options())
     if as_json:
@@ -85,7 +91,7 @@ def score_items(
 
 
 def score_file(
-    client: Any,
+    client: RewardClient,
     path: Path,
     sampling: o.Sampling,
     as_json: bool,
@@ -94,13 +100,6 @@ def score_file(
     strict: bool,
 ) -> None:
     """A file of items: one line per row, in the order of the file."""
-    from rich.console import Console
-
-    from mmreward_client.cli import render
-    from mmreward_client.cli.files import FileJob, json_line, label, report_bad_row
-    from mmreward_client.cli.outcome import failures_end_the_command, finish
-    from mmreward_client.schema import ScoreItem, ScoreResult
-
     job = FileJob(path, ScoreItem, ScoreResult, batch_size, concurrency)
     results: list[ScoreResult] = []
     labels: list[str] = []
