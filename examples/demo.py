@@ -35,7 +35,7 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = ROOT / "models" / "digits"
 SERVER_LOG = ROOT / "runs" / "demo-server.log"
-START_TIMEOUT_S = 300.0
+START_TIMEOUT_S = 900.0
 INK = " .:-=+*#%@"
 
 
