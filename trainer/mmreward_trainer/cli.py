@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+_Steps = Annotated[int | None, typer.Option(min=0, help="Steps of this phase; none: as bundled.")]
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -26,13 +28,13 @@ def digits(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and sampling.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
-    warm_up_steps: Annotated[int | None, typer.Option(min=0, help="Steps of the vision tower.")] = None,
-    critique_steps: Annotated[int | None, typer.Option(min=1, help="Steps on true critiques.")] = None,
-    refine_steps: Annotated[int | None, typer.Option(min=0, help="Steps on its own critiques.")] = None,
+    warm_up_steps: _Steps = None,
+    critique_steps: _Steps = None,
+    refine_steps: _Steps = None,
     critique_weight: Annotated[
         float | None, typer.Option(min=0.0, help="0 trains the baseline without critiques.")
     ] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Train the bundled model on handwritten digits (about a quarter of an hour on two cores)."""
     from mmreward_trainer.digits.command import run_digits
 

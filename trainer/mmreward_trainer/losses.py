@@ -7,6 +7,8 @@ Model Training"): L = L_critique + L_score.
 Where we differ, and why:
 - L_critique is a mean over tokens, as in the paper's released code, so that its weight does not
   depend on how long the critiques of a batch happen to be.
+- Tokens can be weighted. Where the answer is true, the model could copy it instead of working the
+  result out, and in half of all pairs would be right; those steps get little weight.
 - L_score has label smoothing: without it the margin grows without bound on pairs that are easy,
   and is then as large on those that are wrong.
 - The paper scores ground-truth critiques only. There the verdict stands in the critique and the
@@ -21,9 +23,18 @@ import torch
 import torch.nn.functional as F
 
 
-def critique_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of critique tokens: logits (tokens, vocabulary), targets (tokens,)."""
-    return F.cross_entropy(logits.float(), targets)
+def critique_loss(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Weighted mean cross-entropy of critique tokens.
+
+    Args:
+        logits: (tokens, vocabulary); targets: (tokens,); weights: (tokens,), None for all equal.
+    """
+    if weights is None:
+        return F.cross_entropy(logits.float(), targets)
+    each = F.cross_entropy(logits.float(), targets, reduction="none")
+    return (weights * each).sum() / weights.sum()
 
 
 def score_loss(

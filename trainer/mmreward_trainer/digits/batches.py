@@ -1,4 +1,4 @@
-"""Pairs to tensors, and the forward pass over them: what transformers computes, without its detours.
+"""Pairs to tensors, and the forward pass: what transformers computes, without its detours.
 
 The modules are those of Qwen2.5-VL; only the glue around them is ours, because pictures here come
 in two sizes and sit at one place of the prompt. A test compares both ways of computing.
@@ -116,7 +116,7 @@ def _patch_positions(count: int) -> torch.Tensor:
 
 
 def make_items(renderer: PromptRenderer, image_token: int, pairs: list[Pair]) -> list[Item]:
-    """Items of pairs in the order chosen, rejected, chosen, ...; rendered as the service renders."""
+    """Items in the order chosen, rejected, chosen, ...; rendered as the service renders."""
     items = []
     for row, pair in enumerate(pairs):
         for claim in (pair.chosen, pair.rejected):

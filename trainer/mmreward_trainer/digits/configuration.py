@@ -12,20 +12,20 @@ class DigitsConfig:
     seed: int = 0
     threads: int = 2
 
-    warm_up_steps: int = 1800  # of the vision tower, as a classifier of digits
+    warm_up_steps: int = 1400  # of the vision tower, as a classifier of digits
     warm_up_cells: int = 256
     warm_up_learning_rate: float = 3e-3
     warm_up_weight_decay: float = 0.05
     warm_up_hard_share: float = 0.2
 
-    critique_steps: int = 1000
+    critique_steps: int = 850
     pairs_per_step: int = 48
     learning_rate: float = 3e-3
     learning_rate_warm_up: int = 40
     constant_share: float = 0.4  # then linear decay
     final_share: float = 0.1  # of the learning rate, where the critique phase ends
 
-    refine_steps: int = 200  # with Bradley-Terry on self-written critiques
+    refine_steps: int = 150  # with Bradley-Terry on self-written critiques
     refine_truth_pairs: int = 24  # whose true critiques are learned beside, so that none is lost
     refine_hard_share: float = 0.35
 
@@ -37,9 +37,11 @@ class DigitsConfig:
     none_weight: float = 0.2  # of Bradley-Terry without a critique (mode `none`)
     centring_weight: float = 0.01
     label_smoothing: float = 0.01
+    agreeing_work_weight: float = 0.2  # of work steps in critiques of true answers, see losses
+    sum_work_weight: float = 4.0  # of additions, which are learned slowest
     critique_weight: float = 1.0  # 0 trains the no-critique baseline
 
-    validate_every: int = 200
+    validate_every: int = 170
     validation_pairs: int = 240
     save_every_s: float = 60.0
 

@@ -15,19 +15,25 @@ WRONG = "This is wrong."
 
 def write_critique(pair: Pair, claim: Claim) -> str:
     """The critique a perfect reader of the picture would write about this answer."""
-    steps = [observation(pair)]
+    return "".join(critique_parts(pair, claim))
+
+
+def critique_parts(pair: Pair, claim: Claim) -> tuple[str, str, str]:
+    """What is seen, what is worked out from it, and how the answer compares with that."""
     if pair.form == "list":
-        steps.append(_compare_lists(pair, claim))
-    else:
-        found, work = _work(pair)
-        steps += work
-        steps.append(f"The answer says {claim.value}.")
-        agree = "match" if found == claim.value else "differ"
-        steps.append(f"{found} and {claim.value} {agree}.")
-    if pair.form == "object":
-        steps.append("It adds a thing." if claim.adds_thing else "It adds nothing.")
-    steps.append(RIGHT if claim.is_true else WRONG)
-    return " ".join(steps)
+        return observation(pair), "", f" {_compare_lists(pair, claim)} {_verdict(claim)}"
+    found, work = _work(pair)
+    agree = "match" if claim.agrees_with(found) else "differ"
+    compared = f" The answer says {claim.value}. {found} and {claim.value} {agree}."
+    # Naming, too, asks whether a thing was made up, so that one chain serves any question about
+    # a single digit; existence counts for the same reason.
+    if pair.form in ("naming", "object"):
+        compared += " It adds a thing." if claim.adds_thing else " It adds nothing."
+    return observation(pair), work, f"{compared} {_verdict(claim)}"
+
+
+def _verdict(claim: Claim) -> str:
+    return RIGHT if claim.is_true else WRONG
 
 
 def observation(pair: Pair) -> str:
@@ -35,15 +41,15 @@ def observation(pair: Pair) -> str:
     return f"I see {as_rows(pair.digits)}. {clear}"
 
 
-def _work(pair: Pair) -> tuple[str, list[str]]:
-    """(what the question asks for, the steps that find it)"""
+def _work(pair: Pair) -> tuple[str, str]:
+    """(what the question asks for, the step that finds it)"""
     digits = pair.digits
     if pair.form in ("naming", "object"):
-        return str(digits[0]), []
+        return str(digits[0]), ""
     if pair.form == "location_what":
         found = str(digits[PLACES.index(pair.asked)])
         seen = ", ".join(f"{place} {digit}" for place, digit in zip(PLACES, digits, strict=True))
-        return found, [f"Look {pair.asked}: {seen}. It is {found}."]
+        return found, f" Look {pair.asked}: {seen}. It is {found}."
     if pair.form == "location_where":
         wanted = int(pair.asked)
         place = PLACES[digits.index(wanted)]
@@ -51,17 +57,14 @@ def _work(pair: Pair) -> tuple[str, list[str]]:
             f"{place} {digit} {_yes(digit == wanted)}"
             for place, digit in zip(PLACES, digits, strict=True)
         )
-        return place, [f"Find {wanted}: {seen}. It is {place}."]
+        return place, f" Find {wanted}: {seen}. It is {place}."
     if pair.form == "sum":
         row = digits[:2] if pair.asked == "top" else digits[2:]
-        return str(sum(row)), [f"The {pair.asked} row: {row[0]} plus {row[1]} is {sum(row)}."]
+        return str(sum(row)), f" The {pair.asked} row: {row[0]} plus {row[1]} is {sum(row)}."
     wanted = int(pair.asked)
     seen = ", ".join(f"{digit} {_yes(digit == wanted)}" for digit in digits)
-    count = digits.count(wanted)
-    if pair.form == "count":
-        return str(count), [f"Find {wanted}: {seen}. The count is {count}."]
-    found = _yes(count > 0)
-    return found, [f"Find {wanted}: {seen}. It is there: {found}."]
+    count = str(digits.count(wanted))
+    return count, f" Find {wanted}: {seen}. The count is {count}."
 
 
 def _compare_lists(pair: Pair, claim: Claim) -> str:

@@ -85,9 +85,7 @@ def evaluate(
 
 def _sampled(digit_model: DigitModel, pairs: list[Pair], seed: int) -> list[PairScores]:
     generator = torch.Generator().manual_seed(seed)
-    return digit_model.score_pairs(
-        pairs, temperature=1.0, samples=SAMPLES, generator=generator
-    )
+    return digit_model.score_pairs(pairs, temperature=1.0, samples=SAMPLES, generator=generator)
 
 
 def _figures(scored: list[PairScores], temperature: float | None) -> dict[str, Any]:
@@ -118,7 +116,11 @@ def _critique_figures(digit_model: DigitModel, scored: list[PairScores]) -> dict
             if written.score is None:
                 unfinished.append({"prompt": result.pair.prompt, "critique": text[:80]})
     return {
-        "whole_critique_exact": {"clean": metrics.share(whole[False]), "hard": metrics.share(whole[True])},
-        "digits_read_exactly": {"clean": metrics.share(seen[False]), "hard": metrics.share(seen[True])},
+        "whole_critique_exact": _clean_and_hard(whole),
+        "digits_read_exactly": _clean_and_hard(seen),
         "unfinished": unfinished,
-    }  # fmt: skip
+    }
+
+
+def _clean_and_hard(results: dict[bool, list[bool]]) -> dict[str, float | None]:
+    return {"clean": metrics.share(results[False]), "hard": metrics.share(results[True])}

@@ -300,12 +300,49 @@ ANSWERS: dict[str, dict[str, list[str]]] = {
 }
 
 THINGS: dict[str, list[str]] = {
-    "trained": (
-        "dog cat tree car house bird ball chair cup flower fish horse book lamp boat shoe "
-        "hat bottle table apple banana cow train bus bike clock door key phone star moon "
-        "cloud spoon fork plate bag box bed sofa mouse"
-    ).split(),
-    "held": "rabbit guitar umbrella bridge candle wolf pencil ladder".split(),
+    "trained": [
+        "dog",
+        "cat",
+        "tree",
+        "car",
+        "house",
+        "bird",
+        "ball",
+        "chair",
+        "cup",
+        "flower",
+        "fish",
+        "horse",
+        "book",
+        "lamp",
+        "boat",
+        "shoe",
+        "hat",
+        "bottle",
+        "table",
+        "apple",
+        "banana",
+        "cow",
+        "train",
+        "bus",
+        "bike",
+        "clock",
+        "door",
+        "key",
+        "phone",
+        "star",
+        "moon",
+        "cloud",
+        "spoon",
+        "fork",
+        "plate",
+        "bag",
+        "box",
+        "bed",
+        "sofa",
+        "mouse",
+    ],
+    "held": ["rabbit", "guitar", "umbrella", "bridge", "candle", "wolf", "pencil", "ladder"],
 }
 
 THING_TAILS: dict[str, list[str]] = {
@@ -350,11 +387,24 @@ PLAIN_TAILS: dict[str, list[str]] = {
         " and no {thing}",
         " on a light ground",
         " and that is all",
+        " on its own",
+        " and only that",
+        " in the middle",
+        " in thick strokes",
+        " drawn with a pen",
+        " in a clear hand",
+        " that fills the page",
+        " without anything else",
+        " as far as I can tell",
+        " made with ink",
+        " for sure",
+        " on paper",
+        " and there is nothing more to see",
     ],
     "held": [" and that is everything", " in black on white", " by itself", " drawn by hand"],
 }
 
-COLOURS = "red green blue small large old black white brown yellow".split()
+COLOURS = ["red", "green", "blue", "small", "large", "old", "black", "white", "brown", "yellow"]
 
 OPENERS: dict[str, list[str]] = {
     "trained": [

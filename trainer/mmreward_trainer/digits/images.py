@@ -190,16 +190,16 @@ def _blur(shade: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 def _occlude(
     shade: NDArray[np.float32], strength: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Cover a band of the digit, from one of the four sides or across, with grey."""
-    size = int(round((0.40 + 0.25 * strength) * CELL * _FILL))
-    edge = int(round(CELL * (1 - _FILL) / 2))
+    """Cover a band of the digit, from one of its four sides, with grey."""
+    size = round((0.40 + 0.25 * strength) * CELL * _FILL)
+    edge = round(CELL * (1 - _FILL) / 2)
     side = int(rng.integers(4))
-    start = edge if side < 2 else CELL - edge - size
+    band = slice(0, edge + size) if side < 2 else slice(CELL - edge - size, CELL)
     covered = shade.copy()
     if side % 2:
-        covered[start if side > 2 else 0 : start + size if side < 2 else CELL, :] = 0.45
+        covered[band, :] = 0.45
     else:
-        covered[:, start if side > 1 else 0 : start + size if side < 2 else CELL] = 0.45
+        covered[:, band] = 0.45
     return covered
 
 

@@ -44,9 +44,7 @@ def quick_summary(scored: list[PairScores]) -> dict[str, Any]:
         "clean": share(map(is_right, clean)),
         "hard": share(map(is_right, hard)),
         "unfinished": sum(s.delta is None for s in scored),
-        "kinds": {
-            kind: share(is_right(s) for s in clean if s.pair.kind == kind) for kind in KINDS
-        },
+        "kinds": {kind: share(is_right(s) for s in clean if s.pair.kind == kind) for kind in KINDS},
         "delta_right": [size(clean, True), size(hard, True)],
         "delta_wrong": [size(clean, False), size(hard, False)],
     }

@@ -20,7 +20,7 @@ from mmreward_trainer.digits.wordings import PLACES, ROWS, Wording
 
 Kind = Literal["naming", "object", "location", "count", "sum", "list", "existence"]
 KINDS: tuple[Kind, ...] = ("naming", "object", "location", "count", "sum", "list", "existence")
-KIND_SHARES = (0.12, 0.14, 0.17, 0.15, 0.15, 0.14, 0.13)
+KIND_SHARES = (0.11, 0.14, 0.17, 0.14, 0.18, 0.14, 0.12)
 HARD_SHARE = 0.14
 _SPLIT_CODES: dict[Split, int] = {"train": 1, "validation": 2, "test": 3}
 # Digits that look alike, for false answers about a digit that can hardly be read.
@@ -35,6 +35,12 @@ class Claim:
     value: str  # digit, count, sum, place, "yes" / "no", or "3 5 / 3 8"
     is_true: bool
     adds_thing: bool = False
+
+    def agrees_with(self, found: str) -> bool:
+        """Is `found` what it says? Yes and no are about a count."""
+        if self.value in ("yes", "no"):
+            return (found != "0") == (self.value == "yes")
+        return found == self.value
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ class _Builder:
         self.augment = augment
 
     def build(self, kind: Kind, is_hard: bool) -> Pair:
-        digits = [int(d) for d in self.rng.integers(0, 10, 1 if kind in ("naming", "object") else 4)]
+        count = 1 if kind in ("naming", "object") else 4
+        digits = [int(digit) for digit in self.rng.integers(0, 10, count)]
         return getattr(self, f"_{kind}")(digits, is_hard)
 
     def _below(self, n: int) -> int:

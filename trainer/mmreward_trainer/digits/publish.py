@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import mmreward_trainer
 from mmreward_service.reward.checkpoint import write_reward
 from mmreward_service.reward.spec import GoldenItem, RewardSpec
 from PIL import Image
 
+import mmreward_trainer
 from mmreward_trainer.digits.architecture import save_model
 from mmreward_trainer.digits.batches import render_pictures
 from mmreward_trainer.digits.evaluate import Sizes, calibrate
@@ -34,7 +34,7 @@ def publish(run: Run, folder: Path, sizes: Sizes) -> RewardSpec:
     run.digit_model.model.eval()
     save_model(folder, run.digit_model.model, run.tokenizer)
     write_reward(folder, spec, run.digit_model.head)
-    # Golden scores come from the saved files by way of plain transformers, as any reader loads them.
+    # Golden scores come from the saved files by way of plain transformers.
     spec = spec.model_copy(update={"golden": _golden_items(folder)})
     write_reward(folder, spec, run.digit_model.head)
     for file in folder.iterdir():
@@ -90,9 +90,12 @@ def _golden_items(folder: Path) -> list[GoldenItem]:
         [score] = scorer.read([ids], [[picture]])
         items.append(
             GoldenItem(
-                image=png_data_uri(picture), prompt=prompt, response=response,
-                critique=critique.text, score=score,
-            )  # fmt: skip
+                image=png_data_uri(picture),
+                prompt=prompt,
+                response=response,
+                critique=critique.text,
+                score=score,
+            )
         )
     return items
 
@@ -101,5 +104,3 @@ def png_data_uri(picture: Image.Image) -> str:
     stream = io.BytesIO()
     picture.save(stream, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-
-

@@ -112,6 +112,4 @@ def load_digit_model(folder: Path) -> DigitModel:
 
     spec = load_spec(folder)
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-    return DigitModel(
-        model, load_head(folder, spec), PromptRenderer.from_checkpoint(folder, spec)
-    )
+    return DigitModel(model, load_head(folder, spec), PromptRenderer.from_checkpoint(folder, spec))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from mmreward_service.reward.spec import Templates
 
+# The picture comes last: the observation then stands at one distance from it, however long the
+# question and the answer are. With the picture first, unusual wordings made the model misread it.
 CRITIQUE = (
-    "<|im_start|>user\n{media}\nQuestion: {prompt}\nAnswer: {response}<|im_end|>\n"
+    "<|im_start|>user\nQuestion: {prompt}\nAnswer: {response}\n{media}<|im_end|>\n"
     "<|im_start|>assistant\n"
 )
 

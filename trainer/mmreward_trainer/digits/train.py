@@ -30,7 +30,7 @@ from mmreward_trainer.digits.batches import (
     render_pictures,
 )
 from mmreward_trainer.digits.configuration import DigitsConfig
-from mmreward_trainer.digits.critiques import write_critique
+from mmreward_trainer.digits.critiques import critique_parts
 from mmreward_trainer.digits.generation import MAX_CRITIQUE_TOKENS, write_critiques
 from mmreward_trainer.digits.metrics import quick_summary
 from mmreward_trainer.digits.pairs import Pair, draw_pair
@@ -127,10 +127,12 @@ def train(config: DigitsConfig, output: Path, *, resume: bool, report: Report) -
 def _warm_up(run: Run, report: Report) -> None:
     config = run.config
     began = time.monotonic()
-    classifier = torch.nn.Linear(HIDDEN_SIZE, 10)
+    model = run.digit_model.model
+    digit_tokens = run.tokenizer.convert_tokens_to_ids([f"Ġ{digit}" for digit in range(10)])
     run.vision = warm_up(
-        run.digit_model.model.model.visual,
-        classifier,
+        model.model.visual,
+        model.get_input_embeddings().weight,
+        digit_tokens,
         config,
         lambda step, loss: report("vision", step + 1, config.warm_up_steps, {"loss": loss}),
     )
@@ -144,7 +146,7 @@ class _Row:
 
     item: Item
     critique: list[int]  # with its end-of-turn
-    learn_critique: bool
+    weights: list[float]  # of the critique's tokens in the critique loss; [] learns none
     learn_score: bool
 
 
@@ -189,13 +191,17 @@ def training_pairs(config: DigitsConfig, step: int) -> list[Pair]:
 
 
 def _true_rows(run: Run, pairs: list[Pair], items: list[Item], learn_score: bool) -> list[_Row]:
-    renderer = run.digit_model.renderer
+    encode = run.digit_model.renderer.encode_user_text
+    end_of_turn = run.digit_model.renderer.end_of_turn_id
     rows = []
     for i, pair in enumerate(pairs):
         for side, claim in enumerate((pair.chosen, pair.rejected)):
-            ids = renderer.encode_user_text(write_critique(pair, claim))
-            row = _Row(items[2 * i + side], [*ids, renderer.end_of_turn_id], True, learn_score)
-            rows.append(row)
+            seen, work, compared = map(encode, critique_parts(pair, claim))
+            weight = run.config.agreeing_work_weight if claim.is_true else 1.0
+            weight *= run.config.sum_work_weight if pair.kind == "sum" else 1.0
+            weights = [1.0] * len(seen) + [weight] * len(work) + [1.0] * (len(compared) + 1)
+            ids = [*seen, *work, *compared, end_of_turn]
+            rows.append(_Row(items[2 * i + side], ids, weights, learn_score))
     return rows
 
 
@@ -212,7 +218,7 @@ def _own_rows(run: Run, items: list[Item], features: dict[int, torch.Tensor]) ->
         sides = [written[i][0], written[i + 1][0]]
         if all(side.score is not None for side in sides):
             rows += [
-                _Row(items[i + j], [*side.token_ids, renderer.end_of_turn_id], False, True)
+                _Row(items[i + j], [*side.token_ids, renderer.end_of_turn_id], [], True)
                 for j, side in enumerate(sides)
             ]
     return rows
@@ -224,7 +230,7 @@ def _losses(
     """All parts of the loss; rows go through the model in chunks of similar length."""
     model, head = run.digit_model.model, run.digit_model.head
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].item.prompt_ids + rows[i].critique))
-    logits, targets = [], []
+    logits, targets, weights = [], [], []
     scores: dict[int, torch.Tensor] = {}
     bare: dict[int, torch.Tensor] = {}
     for chunk in range(_CHUNKS):
@@ -241,7 +247,8 @@ def _losses(
             (place, sequences.prompt_lengths[place], sequences.lengths[place])
             for place in range(len(members))
         ]
-        learned = [span for span, i in zip(spans, members, strict=True) if rows[i].learn_critique]
+        learned = [span for span, i in zip(spans, members, strict=True) if rows[i].weights]
+        weights += [weight for i in members for weight in rows[i].weights]
         if learned:
             at = torch.cat([torch.full((end - begin,), place) for place, begin, end in learned])
             columns = torch.cat([torch.arange(begin, end) for _, begin, end in learned])
@@ -257,16 +264,16 @@ def _losses(
     chosen, rejected = _sides(scores, judged)
     smoothing = run.config.label_smoothing
     return {
-        "critique": losses.critique_loss(torch.cat(logits), torch.cat(targets)),
+        "critique": losses.critique_loss(
+            torch.cat(logits), torch.cat(targets), torch.tensor(weights)
+        ),
         "score": losses.score_loss(chosen, rejected, smoothing),
         "none": losses.score_loss(*_sides(bare, judged), smoothing),
         "centring": losses.centring_loss(chosen, rejected),
     }
 
 
-def _sides(
-    scores: dict[int, torch.Tensor], judged: list[int]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _sides(scores: dict[int, torch.Tensor], judged: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores of chosen and rejected answers, which stand next to each other."""
     return (
         torch.stack([scores[i] for i in judged[0::2]]),

@@ -1,11 +1,15 @@
 """The vision tower learns to tell digits apart before the language model sees a picture.
 
-A linear classifier on every image token; a mosaic is read cell by cell, so that features stay in
-their place. Afterwards the tower is frozen: the language loss falls faster on settled features.
+The classifier is the language model's own: the ten digit tokens' embeddings, which are its output
+weights, too. So the feature of a picture points where the embedding of its digit points, and the
+language model meets pictures as tokens it can copy. A mosaic is read cell by cell, so that features
+stay in their place. Afterwards the tower is frozen: the language loss falls faster on settled
+features.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +20,9 @@ from torch.nn import functional
 from mmreward_trainer.digits.batches import encode_patches, to_patches
 from mmreward_trainer.digits.configuration import DigitsConfig
 from mmreward_trainer.digits.images import Cell, Split, compose, draw_cell, render_cells
+
+
+_CERTAIN = 8.0
 
 
 def draw_cells(
@@ -36,23 +43,32 @@ def draw_cells(
     return cells
 
 
-def classify(visual: Any, classifier: torch.nn.Linear, cells: list[Cell]) -> torch.Tensor:
-    """Logits (cells, 10): the first half of the cells stand alone, the others in mosaics of four."""
+def classify(visual: Any, words: torch.Tensor, cells: list[Cell]) -> torch.Tensor:
+    """Logits (cells, 10) by the digits' embeddings (10, width): half of the cells stand alone, the others in mosaics of four."""
     drawn = render_cells(cells)
     alone = len(cells) // 8 * 4
     mosaics = np.stack([compose(drawn[i : i + 4]) for i in range(alone, len(cells), 4)])
     single = encode_patches(visual, to_patches(drawn[:alone]))
     joined = encode_patches(visual, to_patches(mosaics))
     width = single.shape[-1]
-    logits: torch.Tensor = classifier(torch.cat([single.view(-1, width), joined.view(-1, width)]))
-    return logits
+    features = torch.cat([single.reshape(-1, width), joined.reshape(-1, width)])
+    # A feature as long as the embedding it points along gets a logit of about _CERTAIN.
+    return features @ words.T * (_CERTAIN / words.detach().square().sum(-1).mean())
 
 
 def warm_up(
-    visual: Any, classifier: torch.nn.Linear, config: DigitsConfig, on_step: Any
+    visual: Any,
+    embeddings: torch.Tensor,
+    digit_tokens: list[int],
+    config: DigitsConfig,
+    on_step: Callable[[int, float], None],
 ) -> dict[str, float]:
-    """Train in place; returns accuracies on validation digits, clean and corrupted."""
-    parameters = [*visual.parameters(), *classifier.parameters()]
+    """Train the tower and the rows of ten digit tokens in the embeddings (vocabulary, width).
+
+    Returns accuracies on validation digits, clean and corrupted.
+    """
+    words = torch.nn.Parameter(embeddings[digit_tokens].detach().clone())
+    parameters = [*visual.parameters(), words]
     optimizer = torch.optim.AdamW(
         parameters, lr=config.warm_up_learning_rate, betas=config.betas,
         weight_decay=config.warm_up_weight_decay,
@@ -65,21 +81,20 @@ def warm_up(
             "train", config.seed, step, config.warm_up_cells, config.warm_up_hard_share, True
         )
         labels = torch.tensor([cell.digit for cell in cells])
-        loss = functional.cross_entropy(classify(visual, classifier, cells), labels)
+        loss = functional.cross_entropy(classify(visual, words, cells), labels)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         optimizer.step()
         on_step(step, float(loss.detach()))
     visual.requires_grad_(False)
-    return {
-        "clean": _accuracy(visual, classifier, 0.0),
-        "hidden": _accuracy(visual, classifier, 1.0),
-    }
+    with torch.no_grad():
+        embeddings[digit_tokens] = words
+    return {"clean": _accuracy(visual, words, 0.0), "hidden": _accuracy(visual, words, 1.0)}
 
 
 @torch.inference_mode()
-def _accuracy(visual: Any, classifier: torch.nn.Linear, hard_share: float) -> float:
+def _accuracy(visual: Any, words: torch.Tensor, hard_share: float) -> float:
     cells = draw_cells("validation", 0, 0, 2000, hard_share, False)
     labels = torch.tensor([cell.digit for cell in cells])
-    return float((classify(visual, classifier, cells).argmax(-1) == labels).float().mean())
+    return float((classify(visual, words, cells).argmax(-1) == labels).float().mean())

@@ -33,18 +33,25 @@ _ROW_WORDS: dict[str, tuple[str, ...]] = {
     "top": ("top", "upper", "first"),
     "bottom": ("bottom", "lower", "second"),
 }
-_LIST_FORMS = ("{0}, {1}, {2}, {3}", "{0} {1} {2} {3}", "{0}, {1}, {2} and {3}",
-               "{0} {1} / {2} {3}", "{0}, {1} and then {2}, {3}", "{0} and {1}, {2} and {3}")  # fmt: skip
-# A wording is an opener, a frame and a closer; most have the frame alone.
-_OPENER_SHARE = 0.2
-_CLOSER_SHARE = 0.2
-# In training, a word of every fifth text is dropped or replaced by a made-up one, so that the
-# model leans on no single word of a frame. These words carry the meaning and are kept.
-_DISTURBED_SHARE = 0.2
-_KEPT = frozenset(
-    "yes no not none nothing top bottom left right upper lower first second row".split()
+_LIST_FORMS = (
+    "{0}, {1}, {2}, {3}",
+    "{0} {1} {2} {3}",
+    "{0}, {1}, {2} and {3}",
+    "{0} {1} / {2} {3}",
+    "{0}, {1} and then {2}, {3}",
+    "{0} and {1}, {2} and {3}",
 )
-_ONSETS, _VOWELS = tuple("bcdfghklmnprstvwz"), tuple("aeiou")
+# A wording is an opener, a frame and a closer; most have the frame alone.
+_OPENER_SHARE = 0.25
+_CLOSER_SHARE = 0.25
+# Of the openers and closers in training, this share is a sentence of made-up words.
+_BABBLE_SHARE = 0.35
+# In training, a word of every fourth text is dropped or replaced by a made-up one, so that the
+# model leans on no single word of a frame. These words carry the meaning and are kept.
+_DISTURBED_SHARE = 0.25
+_PLACE_PARTS = ("top", "bottom", "left", "right", "upper", "lower", "first", "second", "row")
+_KEPT = frozenset(("yes", "no", "not", "none", "nothing", *_PLACE_PARTS))
+_ONSETS, _VOWELS, _CODAS = tuple("bdfgklmnrtvwz"), tuple("aeiou"), ("", "", "n", "r", "l")
 
 
 def _pick(rng: np.random.Generator, options: tuple[str, ...] | list[str]) -> str:
@@ -97,10 +104,12 @@ def answer(
     if tail:
         text = text.removesuffix(".") + tail + "." * text.endswith(".")
     if rng.random() < _OPENER_SHARE:
-        opener = _fill(rng, _pick(rng, OPENERS[wording]), {})
-        text = opener + (text if opener.endswith(". ") else text[:1].lower() + text[1:])
+        opener = _aside(rng, wording, OPENERS).lstrip() + " "
+        opener = opener[:1].upper() + opener[1:]
+        keeps = opener.endswith(". ") or text[:2] == "I "
+        text = opener + (text if keeps else text[:1].lower() + text[1:])
     if rng.random() < _CLOSER_SHARE:
-        text = text.rstrip(".") + "." + _fill_inside(rng, _pick(rng, CLOSERS[wording]))
+        text = text.rstrip(".") + ". " + _aside(rng, wording, CLOSERS)
     return _loosen(rng, text, wording), number
 
 
@@ -117,8 +126,18 @@ def plain_tail(rng: np.random.Generator, wording: Wording) -> str:
     return _pick(rng, PLAIN_TAILS[wording]).replace("{thing}", _pick(rng, THINGS[wording]))
 
 
-def _fill_inside(rng: np.random.Generator, text: str) -> str:
-    return text.replace("{image}", _pick(rng, _IMAGE_WORDS))
+def _aside(rng: np.random.Generator, wording: Wording, asides: dict[str, list[str]]) -> str:
+    """A remark before or after the answer that has nothing to do with it."""
+    if wording == "trained" and rng.random() < _BABBLE_SHARE:
+        words = [_made_up_word(rng) for _ in range(int(rng.integers(1, 5)))]
+        return " ".join(words).capitalize() + _pick(rng, (".", ".", ",", ":"))
+    return _fill(rng, _pick(rng, asides[wording]).strip(), {})
+
+
+def _made_up_word(rng: np.random.Generator) -> str:
+    syllables = int(rng.integers(1, 4))
+    word = "".join(_pick(rng, _ONSETS) + _pick(rng, _VOWELS) for _ in range(syllables))
+    return word + _pick(rng, _CODAS)
 
 
 def _disturb(rng: np.random.Generator, text: str, wording: Wording) -> str:
@@ -134,10 +153,8 @@ def _disturb(rng: np.random.Generator, text: str, wording: Wording) -> str:
         return text
     place = free[int(rng.integers(len(free)))]
     if rng.random() < 0.5:
-        syllables = int(rng.integers(1, 4))
         end = words[place][len(words[place].rstrip(".,?:")) :]
-        made_up = "".join(_pick(rng, _ONSETS) + _pick(rng, _VOWELS) for _ in range(syllables))
-        words[place] = made_up + end
+        words[place] = _made_up_word(rng) + end
     else:
         del words[place]
     return " ".join(words)
