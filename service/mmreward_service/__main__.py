@@ -1,7 +1,7 @@
 """`mmreward-serve`: options -> settings -> app -> uvicorn. Heavy imports wait until they are used.
 
-Exit codes: 1 the start failed, 2 settings or checkpoint refused. A service that is stopped by a signal
-drains first and then ends by that signal.
+Exit codes: 1 the start failed, 2 settings or checkpoint refused. A service that is stopped by a
+signal drains first and then ends by that signal.
 """
 
 from __future__ import annotations

@@ -200,6 +200,7 @@ class Run(Generic[ItemT]):
             return failed("too_long", str(error))
         except EngineDead as error:
             self.engine_stopped = True
+            self.service.metrics.ready.set(0)
             return failed("internal", str(error))
 
     async def _ask(
@@ -267,13 +268,21 @@ class Run(Generic[ItemT]):
         with boundary(self._unexpected, EngineDead, PromptTooLong):
             try:
                 yield
-            except ImageRefused as error:
-                raise ImageUnusable(str(error)) from error
-            except PromptError as error:
-                raise ItemFailed(str(error)) from error
+            except (ImageRefused, PromptError, ExceptionGroup) as error:
+                raise _in_our_words(error) from error
 
     def _unexpected(self, error: Exception) -> ItemFailed:
         # The type and the place, not the message: it may quote a prompt.
         name = type(error).__name__
         log.error(line("item_failed", request_id=self.request_id, error=name, at=place(error)))
         return ItemFailed(f"{name}, see the log of request {self.request_id}")
+
+
+def _in_our_words(error: Exception) -> Exception:
+    if isinstance(error, ExceptionGroup):  # an engine that runs the parts of a job side by side
+        return _in_our_words(error.exceptions[0])
+    if isinstance(error, ImageRefused):
+        return ImageUnusable(str(error))
+    if isinstance(error, PromptError):
+        return ItemFailed(str(error))
+    return error

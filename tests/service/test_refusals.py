@@ -11,6 +11,7 @@ import pytest
 from mmreward_client.schema import ErrorReply
 from mmreward_service import errors
 from mmreward_service.engine.fake import FakeEngine
+from mmreward_service.engine.protocol import EngineDead, ImageRefused
 from service_kit import picture_uri, serving
 
 ROUTES = ("/v1/score", "/v1/pairs")
@@ -224,6 +225,24 @@ async def test_a_dead_engine_is_503(engine: FakeEngine, item: dict[str, Any]) ->
         check(await client.post("/v1/score", json={"items": [item]}), 503, "engine_stopped")
         check(await client.get("/ready"), 503, "engine_stopped")
         assert (await client.get("/health")).status_code == 200
+
+
+async def test_an_engine_that_fails_in_parts_is_understood(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, item: dict[str, Any]
+) -> None:
+    """A job whose parts run side by side fails with a group; its meaning is that of its members."""
+    failures: list[Exception] = [ImageRefused("no"), EngineDead("gone")]
+
+    async def critique(_: object) -> None:
+        raise ExceptionGroup("parts", [failures.pop(0)])
+
+    async with serving(engine) as client:
+        monkeypatch.setattr(engine, "critique", critique)
+        reply = await client.post("/v1/score", json={"items": [item]})
+        assert reply.json()["data"][0]["status"] == "image_error"
+        reply = await client.post("/v1/score", json={"items": [item]})
+        check(reply, 503, "engine_stopped")
+        assert "mmreward_ready 0.0" in (await client.get("/metrics")).text
 
 
 async def test_a_fault_outside_of_the_items_is_500(
