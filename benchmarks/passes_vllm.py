@@ -8,6 +8,7 @@ round profits from the round before it.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from mmreward_service.engine.protocol import CritiqueJob, Media, ReadJob
 from mmreward_service.engine.vllm.engine import VllmEngine
 from mmreward_service.engine.vllm.environment import prepare_environment
 from workload import Judgement
+
+# Tables and progress go to the same terminal. Set before vLLM is imported, which the engine does.
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 
 
 class StockEngine(VllmEngine):

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Every CPU measurement of benchmarks/results, one after the other. For a quiet machine.
+#
+#   benchmarks/run_all.sh              PYTHON=... names another interpreter
+set -eu
+cd "$(dirname "$0")/.."
+if [ -z "${PYTHON:-}" ]; then PYTHON=python3; [ -x .venv/bin/python ] && PYTHON=.venv/bin/python; fi
+logs=$(mktemp -d)
+echo "logs: $logs"
+
+run() {
+    name=$1
+    shift
+    echo "== $name: $*"
+    start=$(date +%s)
+    # vLLM writes much to stderr; the tables come on stdout.
+    "$PYTHON" "$@" 2>"$logs/$name.log" || { tail -n 30 "$logs/$name.log"; exit 1; }
+    echo "== $name took $(($(date +%s) - start)) s"
+}
+
+run parity benchmarks/parity.py
+run single_pass_small benchmarks/single_pass.py --size small
+run over_http_small benchmarks/over_http.py --size small --logs "$logs"
+run single_pass_medium benchmarks/single_pass.py
+run over_http_medium benchmarks/over_http.py --logs "$logs"
+run plot benchmarks/plot.py
