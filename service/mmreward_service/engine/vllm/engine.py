@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _GIB = 1 << 30
+_ATTEMPTS = 3
 
 
 class VllmEngine:
@@ -296,7 +297,21 @@ class VllmEngine:
     async def _request(
         self, prompt_token_ids: list[int], media: Media, params: SamplingParams
     ) -> RequestOutput:
-        """Send one request and wait for its final output. Cancelling aborts it in the engine."""
+        """Send one request and wait for its final output. Cancelling aborts it in the engine.
+
+        An output that ends by "error" is vLLM's request to send it again: when a request is
+        aborted on its way, vLLM's front takes its picture for delivered, and the next one with
+        the same picture is sent without it.
+        """
+        for _ in range(_ATTEMPTS):
+            final = await self._send(prompt_token_ids, media, params)
+            if all(one.finish_reason != "error" for one in final.outputs):
+                break
+        return final
+
+    async def _send(
+        self, prompt_token_ids: list[int], media: Media, params: SamplingParams
+    ) -> RequestOutput:
         llm = self._running()
         request_id = f"{self._name}-{next(self._request_numbers)}"
         engine_input = await self._prepare(llm, prompt_token_ids, media, params)
