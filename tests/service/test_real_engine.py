@@ -200,6 +200,17 @@ def test_a_deadline_takes_its_requests_out_of_the_engine(
     assert score(service, items[:1])[0].status == "ok"
 
 
+def test_pictures_of_an_aborted_request_are_scored_when_they_come_again(
+    service: httpx2.Client, items: list[dict[str, Any]]
+) -> None:
+    """What was cut off on its way to the engine leaves nothing behind that spoils the next try."""
+    for attempt in range(3):
+        batch = [{**items[0], "images": [picture_uri((40 + attempt, 28), n)]} for n in range(30)]
+        options = {"critiques": 16, "temperature": 2.0, "deadline_ms": 400}
+        service.post("/v1/score", json={"items": batch, **options})
+        assert {result.status for result in score(service, batch)} == {"ok"}
+
+
 def test_hanging_up_takes_the_requests_out_of_the_engine(
     service: httpx2.Client, items: list[dict[str, Any]]
 ) -> None:
