@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmreward_client import PairResult, PairsReply, RewardClient
+from mmreward_trainer.digits import wordings
 from mmreward_trainer.digits.batches import render_pictures
 from mmreward_trainer.digits.pairs import KINDS, Pair, draw_pair
 from PIL import Image
@@ -109,17 +111,34 @@ def end_of_log(lines: int = 20) -> str:
 
 def draw_pairs(count: int, seed: int) -> list[Pair]:
     """Test pairs, each kind in turn; every fourth one hides the digit that matters."""
-    return [
-        draw_pair(
+    known = words_in(vars(wordings))
+    pairs: list[Pair] = []
+    index = 0
+    while len(pairs) < count:
+        pair = draw_pair(
             "test",
             "trained",
             seed,
             index,
-            kind=KINDS[index % len(KINDS)],
-            hard_share=1.0 if index % 4 == 3 else 0.0,
+            kind=KINDS[len(pairs) % len(KINDS)],
+            hard_share=1.0 if len(pairs) % 4 == 3 else 0.0,
         )
-        for index in range(count)
-    ]
+        index += 1
+        # Some texts hold made-up words, so that training leans on no single word. Not shown here.
+        if words_in((pair.prompt, pair.chosen.text, pair.rejected.text)) <= known:
+            pairs.append(pair)
+    return pairs
+
+
+def words_in(texts: object) -> set[str]:
+    """The words of all texts in a nest of tuples, lists and dictionaries."""
+    if isinstance(texts, str):
+        return set(re.findall(r"[a-z]+", texts.lower()))
+    if isinstance(texts, dict):
+        texts = tuple(texts.values())
+    if isinstance(texts, tuple | list | frozenset):
+        return set().union(*map(words_in, texts))
+    return set()
 
 
 def ask(url: str, pairs: list[Pair], pictures: list[Image.Image]) -> PairsReply:
