@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import itertools
 import logging
 from collections.abc import Iterator
@@ -167,11 +166,11 @@ class VllmEngine:
         """Load the model. The event loop stays free, so that /health answers meanwhile."""
         if warning := version_warning(vllm_version()):
             logger.warning(warning)
-        weights_sha256, llm = await asyncio.gather(
+        weights_sha256, _ = await asyncio.gather(
             asyncio.to_thread(weights_fingerprint, self._folder),
-            asyncio.to_thread(self._build),
+            asyncio.to_thread(self._build_and_keep),
         )
-        self._llm, config = llm, llm.vllm_config
+        config = self._running().vllm_config
         self._max_model_len = int(config.model_config.max_model_len)
         self._provenance = describe_engine(
             model_name=self._name,
@@ -181,6 +180,11 @@ class VllmEngine:
             config=config,
             mm_processor_kwargs=self._arguments.get("mm_processor_kwargs"),
         )
+
+    def _build_and_keep(self) -> None:
+        # Returned to the loop instead, the engine would stay alive in a future of the thread
+        # pool, and its destructor would run at the interpreter's exit.
+        self._llm = self._build()
 
     def _build(self) -> AsyncLLM:
         prepare_environment(enforce_eager=self._eager)
@@ -200,10 +204,6 @@ class VllmEngine:
             llm.shutdown()
             # Lets vLLM's output task see its cancellation before the loop closes.
             await asyncio.sleep(0)
-            # vLLM's object sits in reference cycles; left to the interpreter's exit, its
-            # destructor would run when the modules it calls are gone.
-            del llm
-            gc.collect()
 
     async def check(self) -> None:
         llm = self._running()
