@@ -1,18 +1,20 @@
 """`mmreward-serve`: options -> settings -> app -> uvicorn. Heavy imports wait until they are used.
 
-Exit codes: 1 the start failed, 2 settings or checkpoint refused. A service that is stopped by a
-signal drains first and then ends by that signal.
+Exit codes: 0 stopped and drained, 1 the start failed, 2 settings or checkpoint refused.
 """
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from mmreward_service.settings import Settings
+    from mmreward_service.startup import Readiness
 
 _KEEP_ALIVE_S = 65
 """Longer than the pools of clients and balancers keep a connection: they close it, not we."""
@@ -112,9 +114,27 @@ def _run(settings: Settings) -> None:
             timeout_graceful_shutdown=settings.drain_s,
         )
     )
+    _stop_in_good_order(asgi.state.service.readiness)
     server.run()
     if failed or not server.started:
         raise typer.Exit(1)
+
+
+def _stop_in_good_order(readiness: Readiness) -> None:
+    """What happens when uvicorn, after draining, raises the signal that stopped it again.
+
+    An ordinary exit lets vLLM clean up; but while the model is being loaded, that would mean to
+    wait for a thread that nobody needs any more.
+    """
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if readiness.is_loading:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        raise SystemExit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
 
 
 def _refused(message: str) -> typer.Exit:

@@ -47,6 +47,7 @@ class Readiness:
         self._metrics = metrics
         self._retry_after_s = retry_after_s
         self._tolerance = tolerance
+        self.is_loading = True
         self.reason: str | None = "the model is being loaded"
         self.refuses_scores = True
         self.parity_error: float | None = None
@@ -57,6 +58,7 @@ class Readiness:
         try:
             with boundary(lambda error: StartFailed(f"{type(error).__name__}: {error}")):
                 await engine.start()
+                self.is_loading = False
                 self._metrics.create_model(engine.model_name)
                 self.reason = "the model is warming up"
                 await self._warm_up(engine)
