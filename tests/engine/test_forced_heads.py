@@ -73,8 +73,10 @@ async def test_highest_score_never_makes_the_slot_a_token(forced_high, temperatu
     """At a score of 190 the slot is the largest thing a head may write; still no padded id is ever
     sampled, and each row carries exactly that score."""
     used = forced_high.renderer.tokenizer_size
-    for one in await sampled(forced_high, temperature, max_tokens=100):
-        assert len(one.token_ids) == len(one.logprobs) > 10
+    outputs = await sampled(forced_high, temperature, max_tokens=100)
+    assert sum(len(one.token_ids) for one in outputs) >= 100
+    for one in outputs:
+        assert len(one.token_ids) == len(one.logprobs)
         assert max(one.token_ids) < used
         for row in one.logprobs:
             assert row[forced_high.spec.score_slot].logprob + SLOT_OFFSET == 190.0
