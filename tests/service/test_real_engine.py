@@ -7,21 +7,21 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx2
 import pytest
 from mmreward_client import dynamic_beta
 from mmreward_client.schema import PairsReply, ScoreReply, ScoreResult
 from mmreward_service.reward.checkpoint import load_spec
 from service_kit import encode, picture, picture_bytes, picture_uri
-from service_kit.real import DIGITS, real_service
+from service_kit.real import DIGITS, ServiceClient, real_service
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceClient]:
     with real_service(DIGITS, tmp_path_factory.mktemp("service") / "log") as client:
         yield client
 
@@ -35,13 +35,13 @@ def items() -> list[dict[str, Any]]:
     ]
 
 
-def score(service: httpx2.Client, items: list[Any], **options: Any) -> list[ScoreResult]:
+def score(service: ServiceClient, items: list[Any], **options: Any) -> list[ScoreResult]:
     reply = service.post("/v1/score", json={"items": items, **options})
     assert reply.status_code == 200, reply.text
     return ScoreReply.model_validate_json(reply.content).data
 
 
-def metric(service: httpx2.Client, name: str) -> float:
+def metric(service: ServiceClient, name: str) -> float:
     """Sum of a metric over its labels."""
     text = service.get("/metrics").text
     values = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
@@ -49,7 +49,7 @@ def metric(service: httpx2.Client, name: str) -> float:
     return sum(float(value) for value in values)
 
 
-def wait_until_idle(service: httpx2.Client) -> None:
+def wait_until_idle(service: ServiceClient) -> None:
     end = time.monotonic() + 120
     while metric(service, "vllm:num_requests_running") + metric(
         service, "vllm:num_requests_waiting"
@@ -58,7 +58,7 @@ def wait_until_idle(service: httpx2.Client) -> None:
         time.sleep(0.2)
 
 
-def test_ready_with_the_golden_scores_of_the_trainer(service: httpx2.Client) -> None:
+def test_ready_with_the_golden_scores_of_the_trainer(service: ServiceClient) -> None:
     """What transformers computed at training, vLLM reads within 1e-4."""
     reply = service.get("/ready")
     assert reply.status_code == 200, reply.text
@@ -66,7 +66,7 @@ def test_ready_with_the_golden_scores_of_the_trainer(service: httpx2.Client) -> 
 
 
 def test_a_critique_is_written_and_its_score_is_that_of_the_given_text(
-    service: httpx2.Client, items: list[dict[str, Any]]
+    service: ServiceClient, items: list[dict[str, Any]]
 ) -> None:
     """Generate and given agree where the text re-tokenises to the tokens that wrote it."""
     written = score(service, items)
@@ -83,7 +83,7 @@ def test_a_critique_is_written_and_its_score_is_that_of_the_given_text(
 
 
 def test_sampled_critiques_have_a_spread_and_a_seed_repeats_them(
-    service: httpx2.Client, items: list[dict[str, Any]]
+    service: ServiceClient, items: list[dict[str, Any]]
 ) -> None:
     """K critiques of one prefill; the same seed writes the same texts."""
     one, again = (score(service, items[:2], critiques=4, seed=3) for _ in range(2))
@@ -95,7 +95,7 @@ def test_sampled_critiques_have_a_spread_and_a_seed_repeats_them(
 
 
 def test_one_broken_item_of_each_kind_among_a_hundred(
-    service: httpx2.Client, items: list[dict[str, Any]]
+    service: ServiceClient, items: list[dict[str, Any]]
 ) -> None:
     """Each broken item gets its own status; everybody else is scored, in order."""
     item = items[0]
@@ -120,7 +120,7 @@ def test_one_broken_item_of_each_kind_among_a_hundred(
 
 
 def test_a_critique_that_is_cut_is_truncated(
-    service: httpx2.Client, items: list[dict[str, Any]]
+    service: ServiceClient, items: list[dict[str, Any]]
 ) -> None:
     """Without its end a critique has no score, and the text so far is shown."""
     for result in score(service, items, max_critique_tokens=2):
@@ -129,7 +129,7 @@ def test_a_critique_that_is_cut_is_truncated(
         assert result.critiques[0].tokens == 2
 
 
-def test_mode_none_reads_one_score(service: httpx2.Client, items: list[dict[str, Any]]) -> None:
+def test_mode_none_reads_one_score(service: ServiceClient, items: list[dict[str, Any]]) -> None:
     """A score without a critique costs one token and is finite."""
     for result in score(service, [{**item, "mode": "none"} for item in items]):
         assert result.status == "ok"
@@ -137,7 +137,7 @@ def test_mode_none_reads_one_score(service: httpx2.Client, items: list[dict[str,
 
 
 def test_pairs_have_margin_probability_and_beta(
-    service: httpx2.Client, items: list[dict[str, Any]]
+    service: ServiceClient, items: list[dict[str, Any]]
 ) -> None:
     """beta is the client's formula on the margin; prob stands where there is a calibration."""
     item = items[0]
@@ -161,7 +161,7 @@ def test_pairs_have_margin_probability_and_beta(
     assert (bad.status, bad.delta, bad.beta) == ("invalid", None, None)
 
 
-def test_text_alone_has_rewards_or_an_error(service: httpx2.Client) -> None:
+def test_text_alone_has_rewards_or_an_error(service: ServiceClient) -> None:
     """/get_reward: as many finite numbers as queries, or a refusal."""
     prompt = "Which digit is it?"
     body = {"query": [prompt + " A four.", prompt + " A cat."], "prompts": [prompt] * 2}
@@ -173,7 +173,7 @@ def test_text_alone_has_rewards_or_an_error(service: httpx2.Client) -> None:
         assert reply.json()["error"]["code"] == "not_scored"
 
 
-def test_lines_arrive_one_by_one(service: httpx2.Client, items: list[dict[str, Any]]) -> None:
+def test_lines_arrive_one_by_one(service: ServiceClient, items: list[dict[str, Any]]) -> None:
     """Every item once, the rest last."""
     headers = {"Accept": "application/x-ndjson"}
     with service.stream("POST", "/v1/score", json={"items": items}, headers=headers) as reply:
@@ -183,7 +183,7 @@ def test_lines_arrive_one_by_one(service: httpx2.Client, items: list[dict[str, A
 
 
 def test_a_deadline_takes_its_requests_out_of_the_engine(
-    service: httpx2.Client, items: list[dict[str, Any]]
+    service: ServiceClient, items: list[dict[str, Any]]
 ) -> None:
     """Too much work for the time: late items are `deadline`, and the engine is idle soon."""
     batch = [{**items[0], "images": [picture_uri((28, 28), n)]} for n in range(60)]
@@ -201,7 +201,7 @@ def test_a_deadline_takes_its_requests_out_of_the_engine(
 
 
 def test_pictures_of_an_aborted_request_are_scored_when_they_come_again(
-    service: httpx2.Client, items: list[dict[str, Any]]
+    service: ServiceClient, items: list[dict[str, Any]]
 ) -> None:
     """What was cut off on its way to the engine leaves nothing behind that spoils the next try."""
     for attempt in range(3):
@@ -212,7 +212,7 @@ def test_pictures_of_an_aborted_request_are_scored_when_they_come_again(
 
 
 def test_hanging_up_takes_the_requests_out_of_the_engine(
-    service: httpx2.Client, items: list[dict[str, Any]]
+    service: ServiceClient, items: list[dict[str, Any]]
 ) -> None:
     """A caller who closes the connection leaves no work behind, and no permit is lost."""
     batch = [{**items[0], "images": [picture_uri((28, 28), n)]} for n in range(60)]
@@ -235,8 +235,32 @@ def test_hanging_up_takes_the_requests_out_of_the_engine(
     assert score(service, items[:1])[0].status == "ok"
 
 
-def test_the_metrics_of_the_engine_are_on_the_same_page(service: httpx2.Client) -> None:
+def test_the_metrics_of_the_engine_are_on_the_same_page(service: ServiceClient) -> None:
     """Ours and vLLM's, one scrape."""
     assert metric(service, "vllm:generation_tokens_total") > 0
     assert metric(service, "mmreward_items_total") > 0
     assert metric(service, "mmreward_ready") == 1
+
+
+def test_an_engine_that_dies_is_503_and_not_ready(
+    service: ServiceClient, items: list[dict[str, Any]]
+) -> None:
+    """The last test: vLLM's process is killed while it works. Nobody gets a number."""
+    import psutil  # comes with vLLM
+
+    batch = {"items": items * 8, "critiques": 16, "temperature": 2.0}
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(service.post, "/v1/score", json=batch)
+        while not metric(service, "vllm:num_requests_running"):
+            time.sleep(0.02)
+        for child in psutil.Process(service.process.pid).children(recursive=True):
+            if "EngineCore" in child.name():
+                child.kill()
+        reply = pending.result()
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "engine_stopped")
+    ready = service.get("/ready")
+    assert (ready.status_code, ready.json()["error"]["code"]) == (503, "engine_stopped")
+    again = service.post("/v1/score", json={"items": items})
+    assert again.status_code == 503
+    assert "Retry-After" in again.headers
+    assert service.get("/health").status_code == 200

@@ -20,8 +20,14 @@ DIGITS = Path(__file__).parents[2] / "models" / "digits"
 _START_S = 900
 
 
+class ServiceClient(httpx2.Client):
+    """A client that knows the process it talks to."""
+
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def real_service(checkpoint: Path, log: Path, **settings: Any) -> Iterator[httpx2.Client]:
+def real_service(checkpoint: Path, log: Path, **settings: Any) -> Iterator[ServiceClient]:
     """A client of a service on this checkpoint, when its start is over, ready or not."""
     if not (checkpoint / "model.safetensors").is_file():
         pytest.skip(f"{checkpoint} is not there")
@@ -40,13 +46,14 @@ def real_service(checkpoint: Path, log: Path, **settings: Any) -> Iterator[httpx
             env={**inherited, **variables},
         )
     try:
-        with httpx2.Client(base_url=_address(process, log), timeout=600) as client:
+        with ServiceClient(base_url=_address(process, log), timeout=600) as client:
+            client.process = process
             _wait_for_the_start(process, client, log)
             yield client
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(60)
+            process.wait(120)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
