@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--pairs", type=int, nargs=3, default=(3000, 1500, 900),
+    parser.add_argument("--pairs", type=int, nargs=3, default=(2500, 1200, 400),
                         metavar=("TRAINED", "HELD", "SAMPLED"))  # fmt: skip
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
