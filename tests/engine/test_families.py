@@ -207,6 +207,19 @@ async def test_refused_picture_leaves_the_engine_alive(running):
     await running.engine.check()
 
 
+async def test_picture_of_a_cancelled_request_can_be_sent_again(running):
+    """Whenever on its way a request is cancelled, the next one with the same picture is served:
+    vLLM's front may believe that the picture has been delivered."""
+    for step in range(8):
+        media = Media((noise(100 + step),), (f"cancelled-{step}",))
+        job = ReadJob(running.render(media, mode="none"), media)
+        task = asyncio.create_task(running.engine.read(job))
+        await asyncio.sleep(0.004 * step)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert (await running.engine.read(job)).readings[0].status == "ok"
+
+
 async def test_frames_of_different_sizes_are_refused(running):
     """A video is one tensor: odd frames fail their own request."""
     media = Media((noise(1), noise(2, width=84)), ("a", "b"), fps=1.0)

@@ -31,9 +31,10 @@ from mmreward_service.engine.protocol import (
     TokenUsage,
 )
 from mmreward_service.engine.vllm import fence
+from mmreward_service.engine.vllm.arguments import engine_arguments
 from mmreward_service.engine.vllm.environment import device_is_cpu, prepare_environment
 from mmreward_service.engine.vllm.media import prompt_fields
-from mmreward_service.engine.vllm.plugin import ARCHITECTURES, register_class
+from mmreward_service.engine.vllm.plugin import register_class
 from mmreward_service.engine.vllm.provenance import describe_engine
 from mmreward_service.engine.vllm.readings import Reader
 from mmreward_service.engine.vllm.versions import version_warning, vllm_version
@@ -92,14 +93,19 @@ class VllmEngine:
         if enforce_eager is None:
             enforce_eager = bool(extra.get("enforce_eager", on_cpu))
         self._eager = enforce_eager
-        settings = {
-            "dtype": dtype,
-            "max_model_len": max_model_len,
-            "kv_cache_gib": kv_cache_gib,
-            "max_num_seqs": max_num_seqs,
-            "max_images": max_images,
-        }
-        self._arguments = self._engine_arguments(settings, extra, on_cpu)
+        self._arguments = engine_arguments(
+            folder=self._folder,
+            architecture=self._architecture,
+            served_name=self._name,
+            dtype=dtype,
+            max_model_len=max_model_len,
+            kv_cache_gib=kv_cache_gib,
+            max_num_seqs=max_num_seqs,
+            enforce_eager=enforce_eager,
+            max_images=max_images,
+            on_cpu=on_cpu,
+            extra=extra,
+        )
         self._reader = Reader(
             slot=self._spec.score_slot,
             end_of_turn_id=self._renderer.end_of_turn_id,
@@ -110,37 +116,6 @@ class VllmEngine:
         self._llm: AsyncLLM | None = None
         self._max_model_len = 0
         self._provenance: dict[str, Any] = {}
-
-    def _engine_arguments(
-        self, settings: dict[str, Any], extra: dict[str, Any], on_cpu: bool
-    ) -> dict[str, Any]:
-        ours: dict[str, Any] = {
-            "model": str(self._folder),
-            "served_model_name": self._name,
-            "dtype": settings["dtype"],
-            "enforce_eager": self._eager,
-            "enable_prefix_caching": True,
-            "limit_mm_per_prompt": {"image": settings["max_images"], "video": 1},
-            # Only what we ask for: no sampling defaults from the folder.
-            "generation_config": "vllm",
-        }
-        if settings["max_model_len"] is not None:
-            ours["max_model_len"] = settings["max_model_len"]
-        if settings["max_num_seqs"] is not None:
-            ours["max_num_seqs"] = settings["max_num_seqs"]
-        kv_cache_gib = settings["kv_cache_gib"]
-        if kv_cache_gib is None and on_cpu:
-            kv_cache_gib = 1.0
-        if kv_cache_gib is not None:
-            ours["kv_cache_memory_bytes"] = int(kv_cache_gib * _GIB)
-        if on_cpu:
-            # The default of 128 tokens would keep short prompts out of the prefix cache.
-            ours["block_size"] = 32
-        overrides = {
-            **(extra.pop("hf_overrides", None) or {}),
-            "architectures": [ARCHITECTURES[self._architecture]],
-        }
-        return {**ours, **extra, "hf_overrides": overrides, "logprobs_mode": fence.RAW_LOGITS}
 
     @property
     def model_name(self) -> str:
@@ -248,13 +223,6 @@ class VllmEngine:
                 )
             )
         return Outcome(readings, usage)
-
-    async def critique_without_score(self, job: CritiqueJob) -> tuple[list[str], TokenUsage]:
-        """Only the texts, by the same request without score rows: the base line of benchmarks."""
-        output = await self._request(
-            job.prompt_token_ids, job.media, self._writing(job, rows=False)
-        )
-        return [self._reader.text(one).text or "" for one in output.outputs], _usage(output)
 
     async def read(self, job: ReadJob) -> Outcome:
         output = await self._request(job.prompt_token_ids, job.media, self._reading())

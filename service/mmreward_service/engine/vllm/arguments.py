@@ -1,0 +1,55 @@
+"""The arguments vLLM is started with: ours, the user's, and those nobody may change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmreward_service.engine.vllm.fence import RAW_LOGITS
+from mmreward_service.engine.vllm.plugin import ARCHITECTURES
+
+_GIB = 1 << 30
+_CPU_KV_CACHE_GIB = 1.0
+
+
+def engine_arguments(
+    *,
+    folder: Path,
+    architecture: str,
+    served_name: str,
+    dtype: str,
+    max_model_len: int | None,
+    kv_cache_gib: float | None,
+    max_num_seqs: int | None,
+    enforce_eager: bool,
+    max_images: int,
+    on_cpu: bool,
+    extra: dict[str, Any],
+) -> dict[str, Any]:
+    """Keyword arguments of vLLM's AsyncEngineArgs; `extra` has passed the fence and wins over
+    everything but the model class and the raw logits."""
+    ours: dict[str, Any] = {
+        "model": str(folder),
+        "served_model_name": served_name,
+        "dtype": dtype,
+        "max_model_len": max_model_len,
+        "max_num_seqs": max_num_seqs,
+        "enforce_eager": enforce_eager,
+        "enable_prefix_caching": True,
+        "limit_mm_per_prompt": {"image": max_images, "video": 1},
+        # Only the sampling we ask for: no defaults from the folder.
+        "generation_config": "vllm",
+    }
+    if kv_cache_gib is None and on_cpu:
+        kv_cache_gib = _CPU_KV_CACHE_GIB
+    if kv_cache_gib is not None:
+        ours["kv_cache_memory_bytes"] = int(kv_cache_gib * _GIB)
+    if on_cpu:
+        # The default of 128 tokens would keep short prompts out of the prefix cache.
+        ours["block_size"] = 32
+    given = {name: value for name, value in ours.items() if value is not None}
+    overrides = {
+        **(extra.get("hf_overrides") or {}),
+        "architectures": [ARCHITECTURES[architecture]],
+    }
+    return {**given, **extra, "hf_overrides": overrides, "logprobs_mode": RAW_LOGITS}
