@@ -56,7 +56,7 @@ def test_splits_share_no_picture() -> None:
 
 
 def test_no_training_row_holds_a_test_digit() -> None:
-    """Rows of a training run, refining included, draw training pictures and trained wordings only."""
+    """Rows of a training run, refining included, draw training pictures and trained wordings."""
     from mmreward_trainer.digits.configuration import DigitsConfig
     from mmreward_trainer.digits.train import training_pairs
 
@@ -142,7 +142,7 @@ def test_critiques_verdict_agrees_with_the_truth() -> None:
 
 
 def test_hard_pairs_hide_the_digit_that_matters() -> None:
-    """About one pair in eight is hard; exactly one of its cells is corrupted, of clean ones none."""
+    """About one pair in eight is hard: exactly one of its cells is corrupted, else none."""
     rows = pairs_of("train", 2000)
     hard = [pair for pair in rows if pair.is_hard]
     assert 0.09 < len(hard) / len(rows) < 0.15

@@ -25,6 +25,10 @@ class DigitsConfig:
     constant_share: float = 0.4  # then linear decay
     final_share: float = 0.1  # of the learning rate, where the critique phase ends
 
+    contrast_steps: int = 250  # critiques again; restating a false list weighs more
+    contrast_share: float = 0.5  # of the learning rate, where the contrast phase starts
+    list_weight: float = 4.0  # of the list an answer gives, in that phase
+
     refine_steps: int = 150  # with Bradley-Terry on self-written critiques
     refine_truth_pairs: int = 24  # whose true critiques are learned beside, so that none is lost
     refine_hard_share: float = 0.35
@@ -47,13 +51,22 @@ class DigitsConfig:
 
     @property
     def total_steps(self) -> int:
-        return self.critique_steps + self.refine_steps
+        return self.refine_from + self.refine_steps
+
+    @property
+    def refine_from(self) -> int:
+        """The first step of refining."""
+        return self.critique_steps + self.contrast_steps
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step: warm-up, constant, linear decay; linear to zero in refining."""
-        if step >= self.critique_steps:
+        """Learning rate of a step: warm-up, constant, linear decay; then one decay per phase."""
+        if step >= self.refine_from:
             left = (self.total_steps - step) / max(self.refine_steps, 1)
             return self.learning_rate * self.final_share * left
+        if step >= self.critique_steps:
+            left = (self.refine_from - step) / max(self.contrast_steps, 1)
+            fall = self.contrast_share - self.final_share
+            return self.learning_rate * (self.final_share + fall * left)
         constant = int(self.constant_share * self.critique_steps)
         if step < self.learning_rate_warm_up:
             return self.learning_rate * (step + 1) / self.learning_rate_warm_up

@@ -19,9 +19,10 @@ def write_critique(pair: Pair, claim: Claim) -> str:
 
 
 def critique_parts(pair: Pair, claim: Claim) -> tuple[str, str, str]:
-    """What is seen, what is worked out from it, and how the answer compares with that."""
+    """What is seen; what is worked out from it, or listed by the answer; how the two compare."""
     if pair.form == "list":
-        return observation(pair), "", f" {_compare_lists(pair, claim)} {_verdict(claim)}"
+        listed = f" The answer lists {claim.value}."
+        return observation(pair), listed, f" {_compare_lists(pair, claim)} {_verdict(claim)}"
     found, work = _work(pair)
     agree = "match" if claim.agrees_with(found) else "differ"
     compared = f" The answer says {claim.value}. {found} and {claim.value} {agree}."
@@ -73,7 +74,7 @@ def _compare_lists(pair: Pair, claim: Claim) -> str:
         f"{seen} {said} {_yes(str(seen) == said)}"
         for seen, said in zip(pair.digits, listed, strict=True)
     )
-    return f"The answer lists {claim.value}. Compare: {steps}."
+    return f"Compare: {steps}."
 
 
 def _yes(truth: bool) -> str:

@@ -29,9 +29,15 @@ SAMPLES = 8
 class Sizes:
     """Numbers of pairs of each set."""
 
-    trained: int = 3000
-    held: int = 1500
-    sampled: int = 900
+    trained: int = 2500
+    held: int = 1200
+    sampled: int = 400
+    calibration: int = 2000
+    calibration_sampled: int = 800
+
+
+# A fit rests on errors, and clean pairs yield few: calibration pairs are hard more often.
+CALIBRATION_HARD_SHARE = 0.4
 
 
 def draw_pairs(split: Split, wording: Wording, count: int) -> list[Pair]:
@@ -41,8 +47,11 @@ def draw_pairs(split: Split, wording: Wording, count: int) -> list[Pair]:
 
 def calibrate(digit_model: DigitModel, sizes: Sizes) -> tuple[list[Calibration], dict[str, str]]:
     """Temperatures of every way of scoring, on validation pairs; refusals by name."""
-    pairs = draw_pairs("validation", "trained", sizes.trained)
-    few = pairs[: sizes.sampled]
+    pairs = [
+        draw_pair("validation", "trained", 3, index, hard_share=CALIBRATION_HARD_SHARE)
+        for index in range(sizes.calibration)
+    ]
+    few = pairs[: sizes.calibration_sampled]
     fitted: list[Calibration] = []
     refused: dict[str, str] = {}
     scored = {

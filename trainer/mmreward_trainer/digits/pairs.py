@@ -91,6 +91,7 @@ class _Builder:
         self.split = split
         self.wording = wording
         self.augment = augment
+        self.careless = split == "train" and wording == "trained"
 
     def build(self, kind: Kind, is_hard: bool) -> Pair:
         count = 1 if kind in ("naming", "object") else 4
@@ -121,7 +122,7 @@ class _Builder:
         cells = [draw_cell(self.rng, self.split, digit, self.augment) for digit in digits]
         if hidden is not None:
             cells[hidden] = self._hide(cells[hidden])
-        prompt, question_id = wordings.question(self.rng, form, self.wording, slots)
+        prompt, question_id = wordings.question(self.rng, form, self.wording, slots, self.careless)
         chosen, rejected, frames = self._answers(form, claims, slots)
         return Pair(
             tuple(cells), kind, form, prompt, chosen, rejected, asked,
@@ -154,7 +155,7 @@ class _Builder:
                 )
             text, frame = wordings.answer(
                 self.rng, answer_form, self.wording, {**slots, "x": self._spoken(form, value)},
-                frame if same_frame else None, tail,
+                self.careless, frame if same_frame else None, tail,
             )  # fmt: skip
             made.append(Claim(text, value, is_true, adds_thing))
             ids.append(f"{answer_form}.{self.wording}.a{frame}")

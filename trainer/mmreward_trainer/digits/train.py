@@ -1,4 +1,4 @@
-"""Trains the bundled model: vision warm-up, critiques and scores, then its own critiques.
+"""Trains the bundled model: vision warm-up, true critiques and scores, then its own critiques.
 
 Every batch is a function of (seed, step), and all random state is saved about once a minute, so an
 interrupted run goes on exactly as it would have.
@@ -33,7 +33,7 @@ from mmreward_trainer.digits.configuration import DigitsConfig
 from mmreward_trainer.digits.critiques import critique_parts
 from mmreward_trainer.digits.generation import MAX_CRITIQUE_TOKENS, write_critiques
 from mmreward_trainer.digits.metrics import quick_summary
-from mmreward_trainer.digits.pairs import Pair, draw_pair
+from mmreward_trainer.digits.pairs import Claim, Pair, draw_pair
 from mmreward_trainer.digits.scoring import DigitModel
 from mmreward_trainer.digits.templates import CRITIQUE, TEMPLATES
 from mmreward_trainer.digits.tokenizer import SCORE_SLOT, train_tokenizer
@@ -108,13 +108,13 @@ def train(config: DigitsConfig, output: Path, *, resume: bool, report: Report) -
             began = time.monotonic()
             numbers = train_step(run)
             run.seconds += time.monotonic() - began
-            phase = "critique" if run.step <= config.critique_steps else "refine"
+            phase = _phase(config, run.step - 1)
             report(phase, run.step, config.total_steps, numbers)
             if run.step % 10 == 0 or run.step == config.total_steps:
                 run.curve.append({"step": run.step, **numbers})
             if run.step % config.validate_every == 0 or run.step == config.total_steps:
                 validate(run, report)
-            if run.step == config.critique_steps:
+            if run.step == config.refine_from:
                 save_state(run, output / CRITIQUE_STATE_FILE)
             if time.monotonic() - saved > config.save_every_s:
                 save_state(run, output / STATE_FILE)
@@ -140,6 +140,12 @@ def _warm_up(run: Run, report: Report) -> None:
     report("vision", config.warm_up_steps, config.warm_up_steps, run.vision)
 
 
+def _phase(config: DigitsConfig, step: int) -> str:
+    if step >= config.refine_from:
+        return "refine"
+    return "contrast" if step >= config.critique_steps else "critique"
+
+
 @dataclass(frozen=True)
 class _Row:
     """One sequence of a step and what is learned from it."""
@@ -152,7 +158,7 @@ class _Row:
 
 def train_step(run: Run) -> dict[str, float]:
     """One optimizer step; returns the parts of its loss."""
-    config, refining = run.config, run.step >= run.config.critique_steps
+    config, refining = run.config, run.step >= run.config.refine_from
     model = run.digit_model.model
     rate = config.rate(run.step)
     run.optimizer.param_groups[0]["lr"] = rate
@@ -182,7 +188,7 @@ def train_step(run: Run) -> dict[str, float]:
 
 def training_pairs(config: DigitsConfig, step: int) -> list[Pair]:
     """The pairs of a step: all different, all from training digits and trained wordings."""
-    share = {"hard_share": config.refine_hard_share} if step >= config.critique_steps else {}
+    share = {"hard_share": config.refine_hard_share} if step >= config.refine_from else {}
     first = step * config.pairs_per_step
     return [
         draw_pair("train", "trained", config.seed, first + i, **share)
@@ -197,12 +203,24 @@ def _true_rows(run: Run, pairs: list[Pair], items: list[Item], learn_score: bool
     for i, pair in enumerate(pairs):
         for side, claim in enumerate((pair.chosen, pair.rejected)):
             seen, work, compared = map(encode, critique_parts(pair, claim))
-            weight = run.config.agreeing_work_weight if claim.is_true else 1.0
-            weight *= run.config.sum_work_weight if pair.kind == "sum" else 1.0
+            weight = _work_weight(run, pair, claim)
             weights = [1.0] * len(seen) + [weight] * len(work) + [1.0] * (len(compared) + 1)
             ids = [*seen, *work, *compared, end_of_turn]
             rows.append(_Row(items[2 * i + side], ids, weights, learn_score))
     return rows
+
+
+def _work_weight(run: Run, pair: Pair, claim: Claim) -> float:
+    """Weight of the steps that a model could get from the wrong place, see `losses`.
+
+    A result could be copied from an answer that is true. The list an answer gives could be copied
+    from the observation; that is only seen to be learned late, and is corrected late.
+    """
+    config = run.config
+    weight = config.agreeing_work_weight if claim.is_true else 1.0
+    if pair.kind == "list":
+        return weight * config.list_weight if run.step >= config.critique_steps else 1.0
+    return weight * config.sum_work_weight if pair.kind == "sum" else weight
 
 
 def _own_rows(run: Run, items: list[Item], features: dict[int, torch.Tensor]) -> list[_Row]:
@@ -260,13 +278,18 @@ def _losses(
         places = torch.arange(len(members))
         for kept, where in ((scores, ends), (bare, begins)):
             kept.update(zip(members, head(states[places, where]).unbind(), strict=True))
-    judged = [i for i in range(len(rows)) if rows[i].learn_score]
-    chosen, rejected = _sides(scores, judged)
-    smoothing = run.config.label_smoothing
-    return {
+    parts = {
         "critique": losses.critique_loss(
             torch.cat(logits), torch.cat(targets), torch.tensor(weights)
-        ),
+        )
+    }
+    judged = [i for i in range(len(rows)) if rows[i].learn_score]
+    if not judged:
+        # A model that finishes no critique of its own has no scores to learn from.
+        return parts | dict.fromkeys(("score", "none", "centring"), torch.zeros(()))
+    chosen, rejected = _sides(scores, judged)
+    smoothing = run.config.label_smoothing
+    return parts | {
         "score": losses.score_loss(chosen, rejected, smoothing),
         "none": losses.score_loss(*_sides(bare, judged), smoothing),
         "centring": losses.centring_loss(chosen, rejected),

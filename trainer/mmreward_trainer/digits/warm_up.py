@@ -21,7 +21,6 @@ from mmreward_trainer.digits.batches import encode_patches, to_patches
 from mmreward_trainer.digits.configuration import DigitsConfig
 from mmreward_trainer.digits.images import Cell, Split, compose, draw_cell, render_cells
 
-
 _CERTAIN = 8.0
 
 
@@ -44,7 +43,10 @@ def draw_cells(
 
 
 def classify(visual: Any, words: torch.Tensor, cells: list[Cell]) -> torch.Tensor:
-    """Logits (cells, 10) by the digits' embeddings (10, width): half of the cells stand alone, the others in mosaics of four."""
+    """Logits (cells, 10) by the digits' embeddings (10, width).
+
+    Half of the cells stand alone, the others in mosaics of four.
+    """
     drawn = render_cells(cells)
     alone = len(cells) // 8 * 4
     mosaics = np.stack([compose(drawn[i : i + 4]) for i in range(alone, len(cells), 4)])

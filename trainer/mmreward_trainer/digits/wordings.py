@@ -80,13 +80,13 @@ def list_words(rng: np.random.Generator, digits: list[int]) -> str:
 
 
 def question(
-    rng: np.random.Generator, kind: str, wording: Wording, slots: dict[str, str]
+    rng: np.random.Generator, kind: str, wording: Wording, slots: dict[str, str], careless: bool
 ) -> tuple[str, str]:
-    """(text, wording id) of a question."""
+    """(text, wording id) of a question; `careless` is how training texts are written."""
     frames = QUESTIONS[kind][wording]
     number = int(rng.integers(len(frames)))
-    text = _disturb(rng, _fill(rng, frames[number], slots), wording)
-    return _loosen(rng, text, wording), f"{kind}.{wording}.q{number}"
+    text = _disturb(rng, _fill(rng, frames[number], slots), careless)
+    return _loosen(rng, text, careless), f"{kind}.{wording}.q{number}"
 
 
 def answer(
@@ -94,23 +94,24 @@ def answer(
     kind: str,
     wording: Wording,
     slots: dict[str, str],
+    careless: bool,
     frame: int | None = None,
     tail: str = "",
 ) -> tuple[str, int]:
     """(text, frame number) of an answer; `frame` repeats a frame drawn before."""
     frames = ANSWERS[kind][wording]
     number = int(rng.integers(len(frames))) if frame is None else frame
-    text = _disturb(rng, _fill(rng, frames[number], slots), wording)
+    text = _disturb(rng, _fill(rng, frames[number], slots), careless)
     if tail:
         text = text.removesuffix(".") + tail + "." * text.endswith(".")
     if rng.random() < _OPENER_SHARE:
-        opener = _aside(rng, wording, OPENERS).lstrip() + " "
+        opener = _aside(rng, wording, OPENERS, careless).lstrip() + " "
         opener = opener[:1].upper() + opener[1:]
         keeps = opener.endswith(". ") or text[:2] == "I "
         text = opener + (text if keeps else text[:1].lower() + text[1:])
     if rng.random() < _CLOSER_SHARE:
-        text = text.rstrip(".") + ". " + _aside(rng, wording, CLOSERS)
-    return _loosen(rng, text, wording), number
+        text = text.rstrip(".") + ". " + _aside(rng, wording, CLOSERS, careless)
+    return _loosen(rng, text, careless), number
 
 
 def thing_tail(rng: np.random.Generator, wording: Wording) -> str:
@@ -126,9 +127,11 @@ def plain_tail(rng: np.random.Generator, wording: Wording) -> str:
     return _pick(rng, PLAIN_TAILS[wording]).replace("{thing}", _pick(rng, THINGS[wording]))
 
 
-def _aside(rng: np.random.Generator, wording: Wording, asides: dict[str, list[str]]) -> str:
+def _aside(
+    rng: np.random.Generator, wording: Wording, asides: dict[str, list[str]], careless: bool
+) -> str:
     """A remark before or after the answer that has nothing to do with it."""
-    if wording == "trained" and rng.random() < _BABBLE_SHARE:
+    if careless and rng.random() < _BABBLE_SHARE:
         words = [_made_up_word(rng) for _ in range(int(rng.integers(1, 5)))]
         return " ".join(words).capitalize() + _pick(rng, (".", ".", ",", ":"))
     return _fill(rng, _pick(rng, asides[wording]).strip(), {})
@@ -140,8 +143,8 @@ def _made_up_word(rng: np.random.Generator) -> str:
     return word + _pick(rng, _CODAS)
 
 
-def _disturb(rng: np.random.Generator, text: str, wording: Wording) -> str:
-    if wording == "held" or rng.random() >= _DISTURBED_SHARE:
+def _disturb(rng: np.random.Generator, text: str, careless: bool) -> str:
+    if not careless or rng.random() >= _DISTURBED_SHARE:
         return text
     words = text.split(" ")
     free = [
@@ -160,8 +163,8 @@ def _disturb(rng: np.random.Generator, text: str, wording: Wording) -> str:
     return " ".join(words)
 
 
-def _loosen(rng: np.random.Generator, text: str, wording: Wording) -> str:
+def _loosen(rng: np.random.Generator, text: str, careless: bool) -> str:
     """In training, write some texts carelessly: no capital, no full stop."""
-    if wording == "held" or rng.random() >= 0.12:
+    if not careless or rng.random() >= 0.12:
         return text
     return text[:1].lower() + text[1:].rstrip(".?")
