@@ -23,8 +23,9 @@ demo: setup  ## score real digits with the bundled model, through the real servi
 test: lint  ## lint, type-check and run every test that fits in a quarter of an hour
 	$(BIN)/python -m pytest -m "not soak and not gpu" $(ARGS)
 
-soak: setup  ## the long studies
+soak: setup  ## the long tests, then every benchmark (about an hour on a quiet machine)
 	$(BIN)/python -m pytest -m soak $(ARGS)
+	PYTHON=$(BIN)/python benchmarks/run_all.sh
 
 serve: setup  ## keep the bundled model serving on 127.0.0.1:8000
 	$(BIN)/mmreward-serve models/digits $(ARGS)
