@@ -1,6 +1,6 @@
 """The real Qwen2.5 tokenizer, rebuilt offline from its published rank file.
 
-The rank file (one base64 token and its rank a line) comes inside the PyPI package `dashscope`;
+The rank file (one base64 token and its rank a line) comes inside the Python package `dashscope`;
 merges follow from the ranks. Nothing else of that package is used, and it is not installed.
 """
 

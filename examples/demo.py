@@ -58,7 +58,7 @@ def running_service(console: Console) -> Iterator[str]:
     command = [str(Path(sys.executable).parent / "mmreward-serve"), str(CHECKPOINT)]
     SERVER_LOG.parent.mkdir(exist_ok=True)
     with SERVER_LOG.open("w") as log:
-        # A session of its own, so that the engine's process can be stopped with it.
+        # A process group of its own, so that the engine's process can be stopped with it.
         process = subprocess.Popen(
             [*command, "--port", str(port)],
             stdout=log,
