@@ -31,6 +31,8 @@ IMAGE_TOKENS = {"medium": 64, "7b": 512}
 
 MEDIUM_VOCABULARY = 151_936
 SCORE_SLOT = 151_800
+PLACEHOLDER = "placeholder"
+"""The one tensor, beside the head, of a checkpoint whose weights the engine draws."""
 
 Size = Literal["small", "medium", "7b"]
 
@@ -195,7 +197,7 @@ def _write(folder: Path, size: Size, tokenizer: Any, model: Any, critique_tokens
         config = qwen_config(size, tokenizer)
         if model is None:
             config.save_pretrained(draft)
-            save_file({"placeholder": torch.zeros(1)}, draft / "model.safetensors")
+            save_file({PLACEHOLDER: torch.zeros(1)}, draft / "model.safetensors")
         else:
             model.to(torch.bfloat16).eval().save_pretrained(draft)
         spec = RewardSpec(
@@ -243,7 +245,7 @@ def checkpoint(size: Size, cache: Path = CACHE) -> Path:
 
 
 def parameters(folder: Path) -> int:
-    """Number of parameters in the weight files."""
+    """Number of parameters in the weight files, or of the configuration that stands for them."""
     import math
 
     from mmreward_service.reward.checkpoint import weight_files
@@ -253,8 +255,19 @@ def parameters(folder: Path) -> int:
     for file in weight_files(folder):
         with safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118 - not a dict
+                if name == PLACEHOLDER:
+                    total += _parameters_of_config(folder)
                 total += math.prod(tensors.get_slice(name).get_shape())
     return total
+
+
+def _parameters_of_config(folder: Path) -> int:
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def main(
@@ -267,7 +280,7 @@ def main(
         raise typer.BadParameter("size is medium or 7b; the small model is bundled")
     folder = cache / f"qwen2.5-vl-{size}"
     (build_medium if size == "medium" else build_7b)(folder, cache, critique_tokens)
-    print(f"{folder}: {parameters(folder) / 1e6:.1f} M parameters in its weight files")
+    print(f"{folder}: {parameters(folder) / 1e6:.1f} M parameters")
 
 
 if __name__ == "__main__":
