@@ -25,11 +25,14 @@ class DigitsConfig:
     constant_share: float = 0.4  # then linear decay
     final_share: float = 0.1  # of the learning rate, where the critique phase ends
 
-    contrast_steps: int = 250  # critiques again; restating a false list weighs more
+    contrast_steps: int = 260  # critiques again, with more lists, and lists that deceive
     contrast_share: float = 0.5  # of the learning rate, where the contrast phase starts
-    list_weight: float = 4.0  # of the list an answer gives, in that phase
+    contrast_list_pairs: int = 18  # of the pairs of a step, at least
+    list_weight: float = 10.0  # of the list an answer gives, from that phase on
+    far_list_share: float = 0.25  # of false lists that are any four digits, from then on
+    lookalike_share: float = 0.6  # of false digits that look like the true one, from then on
 
-    refine_steps: int = 150  # with Bradley-Terry on self-written critiques
+    refine_steps: int = 80  # with Bradley-Terry on self-written critiques
     refine_truth_pairs: int = 24  # whose true critiques are learned beside, so that none is lost
     refine_hard_share: float = 0.35
 

@@ -71,13 +71,22 @@ def draw_pair(
     *,
     augment: bool | None = None,
     hard_share: float = HARD_SHARE,
+    far_list_share: float = 0.0,
+    lookalike_share: float = 0.25,
     kind: Kind | None = None,
 ) -> Pair:
-    """The pair of this index. Clean pictures are plain outside training, unless told otherwise."""
+    """The pair of this index. Clean pictures are plain outside training, unless told otherwise.
+
+    `far_list_share` of the false lists are any four digits; the others differ from the picture in
+    one digit or by a swap, and a model may take them for what it sees. `lookalike_share` of the
+    false digits of clean pairs look like the true one.
+    """
     rng = np.random.default_rng((_SPLIT_CODES[split], wording == "held", seed, index))
     drawn = KINDS[int(rng.choice(len(KINDS), p=KIND_SHARES))]
     is_hard = bool(rng.random() < hard_share)
     builder = _Builder(rng, split, wording, split == "train" if augment is None else augment)
+    builder.far_list_share = far_list_share
+    builder.lookalike_share = lookalike_share
     return builder.build(kind or drawn, is_hard and (kind or drawn) != "object")
 
 
@@ -91,6 +100,8 @@ class _Builder:
         self.split = split
         self.wording = wording
         self.augment = augment
+        self.far_list_share = 0.0
+        self.lookalike_share = 0.25
         self.careless = split == "train" and wording == "trained"
 
     def build(self, kind: Kind, is_hard: bool) -> Pair:
@@ -103,7 +114,7 @@ class _Builder:
 
     def _other_digit(self, digit: int, is_hard: bool, avoid: tuple[int, ...] = ()) -> int:
         likely = [d for d in LOOKALIKES[digit] if d not in avoid]
-        if likely and self.rng.random() < (0.6 if is_hard else 0.25):
+        if likely and self.rng.random() < (0.6 if is_hard else self.lookalike_share):
             return likely[self._below(len(likely))]
         others = [d for d in range(10) if d != digit and d not in avoid]
         return others[self._below(len(others))]
@@ -252,6 +263,8 @@ class _Builder:
             if other:
                 swap = other[self._below(len(other))]
                 false[cell], false[swap] = false[swap], false[cell]
+        if not is_hard and self.far_list_share and self.rng.random() < self.far_list_share:
+            false = [int(digit) for digit in self.rng.integers(0, 10, 4)]
         if false == digits:
             false[cell] = self._other_digit(digits[cell], is_hard)
         claims = (as_rows(digits), as_rows(false))

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import mmreward_service
 from mmreward_service.reward.checkpoint import write_reward
 from mmreward_service.reward.spec import GoldenItem, RewardSpec
 from PIL import Image
 
-import mmreward_trainer
 from mmreward_trainer.digits.architecture import save_model
 from mmreward_trainer.digits.batches import render_pictures
 from mmreward_trainer.digits.evaluate import Sizes, calibrate
@@ -28,7 +28,7 @@ RECORD_FILE = "training_record.json"
 def publish(run: Run, folder: Path, sizes: Sizes) -> RewardSpec:
     """Calibrate on validation pairs, then write the folder and read its golden scores back."""
     fitted, refused = calibrate(run.digit_model, sizes)
-    spec = base_spec(mmreward_trainer.__version__).model_copy(
+    spec = base_spec(mmreward_service.__version__).model_copy(
         update={"calibration": fitted, "training_rows": training_rows(run.config)}
     )
     run.digit_model.model.eval()

@@ -188,10 +188,24 @@ def train_step(run: Run) -> dict[str, float]:
 
 def training_pairs(config: DigitsConfig, step: int) -> list[Pair]:
     """The pairs of a step: all different, all from training digits and trained wordings."""
-    share = {"hard_share": config.refine_hard_share} if step >= config.refine_from else {}
+    options: dict[str, float] = {}
+    lists = 0
+    if step >= config.critique_steps:
+        options["far_list_share"] = config.far_list_share
+        options["lookalike_share"] = config.lookalike_share
+        lists = config.contrast_list_pairs if step < config.refine_from else 0
+    if step >= config.refine_from:
+        options["hard_share"] = config.refine_hard_share
     first = step * config.pairs_per_step
     return [
-        draw_pair("train", "trained", config.seed, first + i, **share)
+        draw_pair(
+            "train",
+            "trained",
+            config.seed,
+            first + i,
+            kind="list" if i < lists else None,
+            **options,
+        )
         for i in range(config.pairs_per_step)
     ]
 
