@@ -176,7 +176,7 @@ def show_pair(console: Console, pair: Pair, picture: Image.Image, result: PairRe
             f"   β {number(result.beta, '.4f')}"
         )
     else:
-        console.print(f"  [red]{result.status}: {result.error}[/red]")
+        console.print(Text(f"  {result.status}: {result.error}", style="red"))
 
 
 def number(value: float | None, form: str) -> str:
