@@ -72,23 +72,48 @@ def evaluate(
     digit_model: DigitModel, split: Split, calibration: list[Calibration], sizes: Sizes
 ) -> dict[str, Any]:
     """All figures of one checkpoint on one split, as one JSON-able object."""
+    return figures(digit_model, split, score_sets(digit_model, split, sizes), calibration)
+
+
+@dataclass(frozen=True)
+class ScoredSets:
+    """The pairs of every set with their critiques and scores."""
+
+    trained: list[PairScores]
+    held: list[PairScores]
+    bare: list[PairScores]  # the trained wordings again, without a critique
+    sampled: list[PairScores]  # the first of the trained wordings, eight critiques each
+    seconds: float
+
+
+def score_sets(digit_model: DigitModel, split: Split, sizes: Sizes) -> ScoredSets:
+    """Write and score all critiques that the figures need."""
     began = time.monotonic()
-    temperatures = {(c.mode, c.critiques): c.temperature for c in calibration}
     pairs = draw_pairs(split, "trained", sizes.trained)
-    trained = digit_model.score_pairs(pairs)
-    held = digit_model.score_pairs(draw_pairs(split, "held", sizes.held))
-    bare = digit_model.score_without_critique(pairs)
-    sampled = _sampled(digit_model, pairs[: sizes.sampled], seed=2)
+    return ScoredSets(
+        trained=digit_model.score_pairs(pairs),
+        held=digit_model.score_pairs(draw_pairs(split, "held", sizes.held)),
+        bare=digit_model.score_without_critique(pairs),
+        sampled=_sampled(digit_model, pairs[: sizes.sampled], seed=2),
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def figures(
+    digit_model: DigitModel, split: Split, sets: ScoredSets, calibration: list[Calibration]
+) -> dict[str, Any]:
+    """The figures of scored pairs, calibrated where the checkpoint holds a calibration."""
+    temperatures = {(c.mode, c.critiques): c.temperature for c in calibration}
     return {
         "split": split,
-        "trained_wordings": _figures(trained, temperatures.get(("generate", 1))),
-        "held_wordings": _figures(held, temperatures.get(("generate", 1))),
-        "sampled_8": _figures(sampled, temperatures.get(("generate", SAMPLES))),
-        "greedy_on_the_sampled_pairs": metrics.accuracy_table(trained[: sizes.sampled]),
-        "no_critique": _figures(bare, temperatures.get(("none", 1))),
-        "baselines": {"random": 0.5, "longer_wins": metrics.longer_wins(trained)},
-        "critiques": _critique_figures(digit_model, trained),
-        "seconds": round(time.monotonic() - began, 1),
+        "trained_wordings": _figures(sets.trained, temperatures.get(("generate", 1))),
+        "held_wordings": _figures(sets.held, temperatures.get(("generate", 1))),
+        "sampled_8": _figures(sets.sampled, temperatures.get(("generate", SAMPLES))),
+        "greedy_on_the_sampled_pairs": metrics.accuracy_table(sets.trained[: len(sets.sampled)]),
+        "no_critique": _figures(sets.bare, temperatures.get(("none", 1))),
+        "baselines": {"random": 0.5, "longer_wins": metrics.longer_wins(sets.trained)},
+        "critiques": _critique_figures(digit_model, sets.trained),
+        "seconds": sets.seconds,
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import mmreward_service
 from mmreward_service.reward.checkpoint import write_reward
-from mmreward_service.reward.spec import GoldenItem, RewardSpec
+from mmreward_service.reward.spec import Calibration, GoldenItem, RewardSpec
 from PIL import Image
 
 from mmreward_trainer.digits.architecture import save_model
@@ -27,7 +27,13 @@ RECORD_FILE = "training_record.json"
 
 def publish(run: Run, folder: Path, sizes: Sizes) -> RewardSpec:
     """Calibrate on validation pairs, then write the folder and read its golden scores back."""
-    fitted, refused = calibrate(run.digit_model, sizes)
+    return write_checkpoint(run, folder, *calibrate(run.digit_model, sizes))
+
+
+def write_checkpoint(
+    run: Run, folder: Path, fitted: list[Calibration], refused: dict[str, str]
+) -> RewardSpec:
+    """Write the folder with these calibrations, and name those that were refused."""
     spec = base_spec(mmreward_service.__version__).model_copy(
         update={"calibration": fitted, "training_rows": training_rows(run.config)}
     )
@@ -43,6 +49,7 @@ def publish(run: Run, folder: Path, sizes: Sizes) -> RewardSpec:
     record = {
         "command": f"mmreward-train digits --seed {run.config.seed}",
         "settings": asdict(run.config),
+        "steps": run.step,
         "seconds": round(run.seconds, 1),
         "training_rows": spec.training_rows,
         "vision_accuracy_on_validation_digits": run.vision,
