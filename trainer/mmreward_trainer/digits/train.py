@@ -355,7 +355,7 @@ def save_state(run: Run, path: Path) -> None:
 
 def load_state(run: Run, path: Path) -> None:
     """Continue from a saved state. Raises ValueError if it was made with other settings."""
-    state = torch.load(path, weights_only=False)
+    state = torch.load(path, weights_only=True)
     saved, wanted = dict(state["config"]), asdict(run.config)
     for name in ("threads", "save_every_s"):
         saved.pop(name), wanted.pop(name)
