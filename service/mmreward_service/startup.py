@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 _FULL_PRECISION_TOLERANCE = 1e-3
 _HALF_PRECISION_TOLERANCE = 0.1
-"""Twice to five times what was measured between transformers and vLLM in either precision."""
+"""Well above what was measured between transformers and vLLM: 1e-5 in float32, 2e-2 in 16 bits."""
 
 _GOLDEN_LIMITS = ImageLimits(max_bytes=1 << 26, max_pixels=1 << 26)
 
