@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.timeout(1200)
 on_vllm = pytest.mark.parametrize(
-    "engine", ["fake", pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.slow])]
+    "engine", ["fake", pytest.param("vllm", marks=pytest.mark.soak)]
 )
 
 
@@ -29,8 +29,7 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.vllm
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_gpu_script_at_small_size(benchmarks: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Parity and single pass on the CPU: scores agree, all ways of scoring write as many tokens."""
     run(
