@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.timeout(1200)
-on_vllm = pytest.mark.parametrize(
-    "engine", ["fake", pytest.param("vllm", marks=pytest.mark.soak)]
-)
+on_vllm = pytest.mark.parametrize("engine", ["fake", pytest.param("vllm", marks=pytest.mark.soak)])
 
 
 def run(*command: str | Path) -> None:
