@@ -18,9 +18,9 @@ class DigitsConfig:
     warm_up_weight_decay: float = 0.05
     warm_up_hard_share: float = 0.2
 
-    critique_steps: int = 1050
+    critique_steps: int = 1000
     # Pairs of every kind in a step, in the order of `pairs.KINDS`: most for what is learned last.
-    kind_pairs: tuple[int, ...] = (4, 7, 10, 6, 8, 9, 4)
+    kind_pairs: tuple[int, ...] = (5, 6, 9, 6, 8, 8, 6)
     learning_rate: float = 3e-3
     learning_rate_warm_up: int = 40
     constant_share: float = 0.4  # then linear decay
@@ -43,6 +43,7 @@ class DigitsConfig:
     agreeing_work_weight: float = 0.2  # of work steps in critiques of true answers, see losses
     sum_work_weight: float = 4.0  # of additions, which are learned slowest
     list_work_weight: float = 4.0  # of the list an answer gives
+    false_claim_weight: float = 4.0  # of "The answer says ..." in critiques of false answers
     critique_weight: float = 1.0  # 0 trains the baseline: scores alone, no critiques
 
     validate_every: int = 170

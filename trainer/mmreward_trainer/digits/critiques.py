@@ -18,19 +18,23 @@ def write_critique(pair: Pair, claim: Claim) -> str:
     return "".join(critique_parts(pair, claim))
 
 
-def critique_parts(pair: Pair, claim: Claim) -> tuple[str, str, str]:
-    """What is seen; what is worked out from it, or listed by the answer; how the two compare."""
+def critique_parts(pair: Pair, claim: Claim) -> tuple[str, str, str, str]:
+    """What is seen; what is worked out from it; what the answer claims; how the two compare.
+
+    Of a list nothing is worked out: the answer's list is work, too, as copying it is.
+    """
     if pair.form == "list":
         listed = f" The answer lists {claim.value}."
-        return observation(pair), listed, f" {_compare_lists(pair, claim)} {_verdict(claim)}"
+        return observation(pair), listed, "", f" {_compare_lists(pair, claim)} {_verdict(claim)}"
     found, work = _work(pair)
     agree = "match" if claim.agrees_with(found) else "differ"
-    compared = f" The answer says {claim.value}. {found} and {claim.value} {agree}."
+    compared = f" {found} and {claim.value} {agree}."
     # Naming, too, asks whether a thing was made up, so that one chain serves any question about
     # a single digit; existence counts for the same reason.
     if pair.form in ("naming", "object"):
         compared += " It adds a thing." if claim.adds_thing else " It adds nothing."
-    return observation(pair), work, f"{compared} {_verdict(claim)}"
+    claimed = f" The answer says {claim.value}."
+    return observation(pair), work, claimed, f"{compared} {_verdict(claim)}"
 
 
 def _verdict(claim: Claim) -> str:

@@ -26,7 +26,7 @@ class Run:
     config: DigitsConfig
     digit_model: DigitModel
     tokenizer: Any
-    optimizer: torch.optim.Optimizer
+    optimizers: list[torch.optim.Optimizer]
     generator: torch.Generator
     step: int = 0
     seconds: float = 0.0
@@ -55,12 +55,30 @@ def start(config: DigitsConfig) -> Run:
     model = build_model(tokenizer)
     head = RewardHead(HIDDEN_SIZE, HEAD)
     renderer = PromptRenderer(tokenizer.backend_tokenizer.to_str(), base_spec("training"))
-    parameters = [*model.model.language_model.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
-    )
+    optimizers = _build_optimizers(model.model.language_model, head, config)
     generator = torch.Generator().manual_seed(config.seed)
-    return Run(config, DigitModel(model, head, renderer), tokenizer, optimizer, generator)
+    return Run(config, DigitModel(model, head, renderer), tokenizer, optimizers, generator)
+
+
+def _build_optimizers(
+    language_model: torch.nn.Module, head: RewardHead, config: DigitsConfig
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for embeddings, norms, biases and the head.
+
+    Muon learns reading the picture in less than half the steps of AdamW (docs/bundled-model.md);
+    with updates of AdamW's root mean square, both take the same learning rate.
+    """
+    layers: Any = language_model.layers
+    matrices = [parameter for parameter in layers.parameters() if parameter.ndim == 2]
+    in_layers = {id(parameter) for parameter in matrices}
+    others = [p for p in language_model.parameters() if id(p) not in in_layers]
+    rate, decay = config.learning_rate, config.weight_decay
+    return [
+        torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(
+            [*others, *head.parameters()], lr=rate, weight_decay=decay, betas=config.betas
+        ),
+    ]
 
 
 def save_state(run: Run, path: Path) -> None:
@@ -69,7 +87,7 @@ def save_state(run: Run, path: Path) -> None:
         "config": asdict(run.config),
         "model": run.digit_model.model.state_dict(),
         "head": run.digit_model.head.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
         "generator": run.generator.get_state(),
         "step": run.step,
         "seconds": run.seconds,
@@ -94,7 +112,8 @@ def load_state(run: Run, path: Path) -> None:
     run.digit_model.model.load_state_dict(state["model"])
     run.digit_model.model.model.visual.requires_grad_(False)
     run.digit_model.head.load_state_dict(state["head"])
-    run.optimizer.load_state_dict(state["optimizer"])
+    for optimizer, saved_state in zip(run.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved_state)
     run.generator.set_state(state["generator"])
     run.step, run.seconds = state["step"], state["seconds"]
     run.curve, run.validations, run.vision = state["curve"], state["validations"], state["vision"]

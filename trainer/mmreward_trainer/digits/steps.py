@@ -41,7 +41,9 @@ def train_step(run: Run) -> dict[str, float]:
     config, refining = run.config, run.step >= run.config.critique_steps
     model = run.digit_model.model
     rate = config.rate(run.step)
-    run.optimizer.param_groups[0]["lr"] = rate
+    groups = [group for optimizer in run.optimizers for group in optimizer.param_groups]
+    for group in groups:
+        group["lr"] = rate
     pairs = training_pairs(config, run.step)
     with torch.no_grad():
         features = encode_pictures(model.model.visual, group_pictures(render_pictures(pairs)))
@@ -62,10 +64,12 @@ def train_step(run: Run) -> dict[str, float]:
         + config.none_weight * parts["none"]
         + config.centring_weight * parts["centring"]
     )
-    run.optimizer.zero_grad()
+    for optimizer in run.optimizers:
+        optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(run.optimizer.param_groups[0]["params"], config.clip)
-    run.optimizer.step()
+    torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], config.clip)
+    for optimizer in run.optimizers:
+        optimizer.step()
     run.step += 1
     numbers = {name: round(float(value.detach()), 5) for name, value in parts.items()}
     return {"loss": round(float(loss.detach()), 5), **numbers, "rate": rate}
@@ -99,10 +103,12 @@ def _true_rows(run: Run, pairs: list[Pair], items: list[Item], learn_score: bool
     rows = []
     for i, pair in enumerate(pairs):
         for side, claim in enumerate((pair.chosen, pair.rejected)):
-            seen, work, compared = map(encode, critique_parts(pair, claim))
-            weight = _work_weight(run, pair, claim)
-            weights = [1.0] * len(seen) + [weight] * len(work) + [1.0] * (len(compared) + 1)
-            ids = [*seen, *work, *compared, end_of_turn]
+            seen, work, claimed, compared = map(encode, critique_parts(pair, claim))
+            work_weight = _work_weight(run, pair, claim)
+            claim_weight = 1.0 if claim.is_true else run.config.false_claim_weight
+            ids = [*seen, *work, *claimed, *compared, end_of_turn]
+            weights = [1.0] * len(seen) + [work_weight] * len(work)
+            weights += [claim_weight] * len(claimed) + [1.0] * (len(compared) + 1)
             rows.append(_Row(items[2 * i + side], ids, weights, learn_score))
     return rows
 
@@ -111,7 +117,8 @@ def _work_weight(run: Run, pair: Pair, claim: Claim) -> float:
     """Weight of the steps that a model could get from the wrong place, see `losses`.
 
     A result could be copied from an answer that is true, the list that an answer gives from the
-    observation: learned from false answers, both can only come from the right place.
+    observation: learned from false answers, both can only come from the right place. So does
+    what an answer claims, which could be copied from the result (`false_claim_weight`).
     """
     config = run.config
     weight = config.agreeing_work_weight if claim.is_true else 1.0

@@ -1,4 +1,4 @@
-"""The command `mmreward-train`. Everything heavy is imported inside the commands."""
+"""`mmreward-train digits`: the bundled model."""
 
 from __future__ import annotations
 
@@ -9,20 +9,7 @@ import typer
 
 _Steps = Annotated[int | None, typer.Option(min=0, help="Steps of this phase; none: as bundled.")]
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Train reward models that mmreward serves.",
-)
 
-
-@app.callback()
-def _commands() -> None:
-    """Train reward models that mmreward serves."""
-
-
-@app.command()
 def digits(
     output: Annotated[Path, typer.Option(help="Folder of the checkpoint; run files go into run/.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and sampling.")] = 0,
@@ -48,7 +35,3 @@ def digits(
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     raise typer.Exit(run_digits(output, chosen, resume=resume))
-
-
-def main() -> None:
-    app()

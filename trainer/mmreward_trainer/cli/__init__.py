@@ -1,0 +1,1 @@
+"""The `mmreward-train` command, one module per subcommand."""

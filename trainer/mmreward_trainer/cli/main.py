@@ -1,0 +1,25 @@
+"""The subcommands of `mmreward-train`. Everything heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import typer
+
+from mmreward_trainer.cli.digits import digits
+
+app = typer.Typer(
+    name="mmreward-train",
+    help="Train reward models that mmreward serves.",
+    epilog="Exit codes: 0 done, 1 failed or interrupted, 2 wrong usage.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("digits")(digits)
+
+
+@app.callback()
+def _no_options_of_its_own() -> None: ...
+
+
+def main() -> None:
+    app()
