@@ -3,13 +3,15 @@
 score       mean of the scores of the K critiques that are good (MM-RLHF averages them, too)
 stderr      their standard deviation (n - 1) over sqrt(n): noise of decoding, not of the model
 delta       score(chosen) - score(rejected)
-prob        sigmoid(delta / T), T from the checkpoint's calibration
+calibrated  delta / T, T from the checkpoint's calibration, whatever its method
+prob        sigmoid(delta / T), or the checkpoint's isotonic map; P(-delta) = 1 - P(delta) in both
 beta        MM-RLHF's dynamic beta, see mmreward_client.beta
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,15 +57,48 @@ def margin(
     stderr = None
     if chosen[1] is not None and rejected[1] is not None:
         stderr = math.hypot(chosen[1], rejected[1])
-    calibrated = delta / calibration.temperature if calibration else None
+    calibrated, prob = None, None
+    if calibration is not None:
+        calibrated = delta / calibration.temperature
+        prob = probability(delta, calibration.temperature, calibration.knots)
     basis = calibrated if beta.basis == "calibrated" else delta
     return Margin(
         delta=delta,
         delta_stderr=stderr,
-        prob=None if calibrated is None else sigmoid(calibrated),
+        prob=prob,
         delta_calibrated=calibrated,
         beta=dynamic_beta(basis, beta0=beta.beta0, w=beta.w, k=beta.k),
     )
+
+
+def probability(
+    delta: float, temperature: float, knots: Sequence[tuple[float, float]] | None = None
+) -> float:
+    """P(the first answer is better): the one formula that fitting and serving share.
+
+    Without knots sigmoid(delta / temperature). With them linear between (0, 1/2) and the knots
+    (|delta|, probability), constant beyond the last: what lies outside of the data is not guessed.
+
+    Args:
+        knots: as `Calibration.knots`: sizes above 0 and rising, probabilities in [1/2, 1) and not
+            falling.
+    """
+    if knots is None:
+        return sigmoid(delta / temperature)
+    size = abs(delta)
+    place = bisect_left(knots, size, key=_size)
+    if place == len(knots):
+        upper = knots[-1][1]
+    else:
+        left = knots[place - 1] if place else (0.0, 0.5)
+        right = knots[place]
+        share = (size - left[0]) / (right[0] - left[0])
+        upper = left[1] + share * (right[1] - left[1])
+    return upper if delta >= 0 else 1.0 - upper
+
+
+def _size(knot: tuple[float, float]) -> float:
+    return knot[0]
 
 
 def sigmoid(x: float) -> float:

@@ -6,10 +6,11 @@ score is read, the calibration and the golden scores all travel in it.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Kind = Literal["critique", "judge"]
 ReadOut = Literal["last_critique_token", "after_turn"]
@@ -84,20 +85,57 @@ class Templates(_Spec):
 
 
 class Calibration(_Spec):
-    """P(chosen is better) = sigmoid(delta / temperature), fitted on validation pairs.
+    """From delta to a probability, fitted on validation pairs: `reward.margin` holds the formula.
 
-    It holds for one kind, one mode and one number of critiques; `errors` is the number of pairs
-    on the wrong side that the fit rests on. A temperature rescales delta, it adds no information.
+    It holds for one kind, one mode and one number of critiques. `temperature` is always there:
+    the calibrated delta is delta / temperature. With the method `isotonic` the probability alone
+    comes from `knots`, (|delta|, probability) for the positive half: P(-delta) = 1 - P(delta) is
+    then true by construction, and P(0) = 1/2.
+
+    Attributes:
+        interval_95: of the temperature.
+        errors: pairs on the wrong side, which are what a fit rests on.
+        overlap_checked: no pair was among the training rows; false: that could not be looked up.
     """
 
     kind: Kind = "critique"
     mode: Mode
     critiques: Annotated[int, Field(ge=1)] = 1
-    method: Literal["temperature"] = "temperature"
+    method: Literal["temperature", "isotonic"] = "temperature"
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    knots: Annotated[list[tuple[float, float]], Field(max_length=10_000)] | None = None
     interval_95: tuple[float, float]
     errors: Annotated[int, Field(ge=1)]
     pairs: Annotated[int, Field(ge=1)]
+    overlap_checked: bool = False
+
+    @property
+    def key(self) -> tuple[Kind, Mode, int]:
+        """The way of scoring that it holds for; a checkpoint has one calibration for each."""
+        return self.kind, self.mode, self.critiques
+
+    @model_validator(mode="after")
+    def _a_monotone_map(self) -> Calibration:
+        low, high = self.interval_95
+        if not 0 <= low <= high < math.inf:
+            raise ValueError(f"interval_95 {[low, high]} is no interval of temperatures")
+        if (self.knots is not None) != (self.method == "isotonic"):
+            raise ValueError("knots belong to the method isotonic, and to no other")
+        if self.knots is None:
+            return self
+        if not self.knots:
+            raise ValueError("isotonic needs at least one knot")
+        before, floor = 0.0, 0.5
+        for place, (size, probability) in enumerate(self.knots):
+            if not before < size < math.inf:
+                raise ValueError(f"knots[{place}]: |delta| {size} does not rise from {before}")
+            # One is a claim that no sample supports: its log loss at the next error is infinite.
+            if not floor <= probability < 1.0:
+                raise ValueError(
+                    f"knots[{place}]: probability {probability} is not from {floor} to below 1"
+                )
+            before, floor = size, probability
+        return self
 
 
 class GoldenItem(_Spec):
@@ -130,9 +168,17 @@ class RewardSpec(_Spec):
     training_rows: dict[str, Any] = {}
     trainer_version: str
 
+    @field_validator("calibration")
+    @classmethod
+    def _one_for_each_way(cls, listed: list[Calibration]) -> list[Calibration]:
+        keys = [one.key for one in listed]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"more than one calibration for (kind, mode, critiques) {twice}")
+        return listed
+
     def find_calibration(self, mode: Mode, critiques: int) -> Calibration | None:
         """The map fitted for exactly this way of scoring, or None: there is no near enough."""
         for one in self.calibration:
-            if (one.kind, one.mode, one.critiques) == ("critique", mode, critiques):
+            if one.key == ("critique", mode, critiques):
                 return one
         return None
