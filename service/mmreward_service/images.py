@@ -70,6 +70,15 @@ def read_payload(uri: str, limits: ImageLimits) -> Payload:
         data = binascii.a2b_base64(uri[head.end() :], strict_mode=True)
     except ValueError as error:
         raise ImageUnusable(f"not strict base64: {_short(error)}") from error
+    return check_payload(data, limits)
+
+
+def check_payload(data: bytes, limits: ImageLimits) -> Payload:
+    """Size and header of an encoded picture.
+
+    Raises:
+        ImageUnusable: not a picture of a known format, or over a limit.
+    """
     if len(data) > limits.max_bytes:
         raise ImageUnusable(f"{len(data)} bytes, max_image_bytes is {limits.max_bytes}")
     with _open(data) as picture:

@@ -15,6 +15,8 @@ Where we differ, and why:
   head learns to read it, not to doubt it. We go on with critiques that the model wrote itself.
 - A small centring term, from the paper's code, keeps the scores of both sides around zero; a
   Bradley-Terry loss alone leaves their sum free.
+- Ties: the paper's code has (r_w - r_l)^2 for them, with a weight that its settings do not define,
+  so that no run with ties can have happened. Here the weight is a setting.
 """
 
 from __future__ import annotations
@@ -37,19 +39,39 @@ def critique_loss(
     return (weights * each).sum() / weights.sum()
 
 
-def score_loss(
-    chosen: torch.Tensor, rejected: torch.Tensor, label_smoothing: float = 0.0
+def bradley_terry(
+    chosen: torch.Tensor,
+    rejected: torch.Tensor,
+    margin: torch.Tensor | float = 0.0,
+    label_smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """Bradley-Terry loss of score pairs, both (pairs,), smoothed as in a classifier.
+    """Bradley-Terry loss of each pair, (pairs,), smoothed as in a classifier.
 
-    With smoothing e the best margin is log((1 - e) / e) instead of infinity: 3.9 for e = 0.02.
+    Args:
+        chosen, rejected: scores (pairs,).
+        margin: what chosen must lead by before the loss counts it as even, (pairs,) or a number;
+            `margin` of TRL's RewardTrainer and of the paper's code.
+        label_smoothing: in [0, 0.5). With e the best lead is log((1 - e) / e) instead of infinity:
+            3.9 for e = 0.02.
     """
     if not 0.0 <= label_smoothing < 0.5:
         raise ValueError(f"label_smoothing must be in [0, 0.5), got {label_smoothing}")
-    margin = chosen - rejected
-    right = -F.logsigmoid(margin)
-    wrong = -F.logsigmoid(-margin)
-    return ((1.0 - label_smoothing) * right + label_smoothing * wrong).mean()
+    lead = chosen - rejected - margin
+    right = -F.logsigmoid(lead)
+    wrong = -F.logsigmoid(-lead)
+    return (1.0 - label_smoothing) * right + label_smoothing * wrong
+
+
+def score_loss(
+    chosen: torch.Tensor, rejected: torch.Tensor, label_smoothing: float = 0.0
+) -> torch.Tensor:
+    """Mean of `bradley_terry` over pairs."""
+    return bradley_terry(chosen, rejected, label_smoothing=label_smoothing).mean()
+
+
+def tie_loss(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """(r_a - r_b)^2 of each pair whose answers are equally good, (pairs,)."""
+    return (first - second).square()
 
 
 def centring_loss(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,54 @@
+"""What `mmreward-train critique` does with its arguments and its errors."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmreward_client.errors import InvalidInput
+from rich.console import Console
+
+from mmreward_trainer.critique.configuration import ConfigError, load_config, parse_change
+
+
+def run_critique(
+    output: Path,
+    file: Path | None,
+    changes: dict[str, Any],
+    settings: list[str],
+    *,
+    resume: bool,
+    only_check: bool,
+) -> int:
+    """Exit code: 0 done, 1 failed or interrupted, 2 wrong settings."""
+    console = Console(stderr=True)
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    try:
+        config = load_config(file, changes | dict(map(parse_change, settings)))
+    except ConfigError as error:
+        say(f"error: {error}")
+        return 2
+    # After the settings: importing torch takes seconds, a wrong name should not.
+    from mmreward_trainer.critique.check import check_run
+    from mmreward_trainer.critique.run import train_critique
+    from mmreward_trainer.critique.trainer import NotFiniteLoss
+
+    try:
+        if only_check:
+            check_run(config, say)
+            return 0
+        train_critique(config, output, resume=resume, say=say)
+    except KeyboardInterrupt:
+        again = [one for one in sys.argv[1:] if one != "--resume"]
+        say(f"Interrupted. Go on with: mmreward-train {shlex.join(again)} --resume")
+        return 1
+    except (ConfigError, InvalidInput, NotFiniteLoss) as error:
+        say(f"error: {error}")
+        return 1
+    say(f"Written to {output}: mmreward-serve --model {output}")
+    return 0

@@ -1,0 +1,272 @@
+"""A data set as an Arrow table on disk: random access, any size, the same on every process.
+
+Readers give one row at a time and name its pictures; the table keeps those names, or the bytes
+where a row held them, so that a set larger than memory can be shuffled. Beside it stand the account
+of the rows and their fingerprints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmreward_client.data import (
+    ImageSource,
+    PairReader,
+    PreferencePair,
+    ReadOptions,
+    read_dataset,
+    read_mm_rlhf,
+    read_mm_rlhf_rewardbench,
+    read_pairs,
+    read_rlhf_v,
+    read_vl_rewardbench,
+)
+from mmreward_client.errors import InvalidInput
+
+from mmreward_trainer.critique.configuration import ConfigError, Data
+
+REPORT_FILE = "rows.json"
+FINGERPRINTS_FILE = "fingerprints.txt"
+
+_READERS: dict[str, Callable[[Path, ReadOptions], PairReader]] = {
+    "pairs": lambda path, options: read_pairs(path, None, options),
+    "mm-rlhf": read_mm_rlhf,
+    "mm-rlhf-rewardbench": read_mm_rlhf_rewardbench,
+    "rlhf-v": read_rlhf_v,
+    "vl-rewardbench": read_vl_rewardbench,
+}
+
+Progress = Callable[[int], None]
+"""Called with the number of rows read so far."""
+
+Encode = Callable[[dict[str, Any]], object]
+"""Encodes a row of the table, or raises RowError."""
+
+_MAX_LISTED = 1000
+
+
+class RowError(ConfigError):
+    """A row that cannot be trained on; the message names file and line."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A data set, ready to be trained on.
+
+    Attributes:
+        table: a `datasets.Dataset`, see `row_of`.
+        fingerprints: of every row, in order.
+        report: rows read, left out and why, with reasons or without, ties, and the fingerprint of
+            the whole set.
+    """
+
+    table: Any
+    fingerprints: list[str]
+    report: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.fingerprints)
+
+
+def build_rows(
+    files: list[Path],
+    data: Data,
+    folder: Path,
+    *,
+    encode: Encode | None = None,
+    progress: Progress = lambda rows: None,
+) -> Rows:
+    """Read files into `folder`, or take what an earlier call left there.
+
+    Args:
+        encode: rows that it refuses with RowError are left out and counted; None leaves them in.
+    Raises:
+        InvalidInput: a row is wrong or its picture missing, and the policy is `error`.
+        ConfigError: no row is left, or the folder holds other data.
+    """
+    from datasets import Dataset, load_from_disk
+    from datasets.exceptions import DatasetGenerationError
+
+    table_folder = folder / "table"
+    source = {"files": [str(file) for file in files], "data": _settings(data)}
+    if (folder / REPORT_FILE).is_file():
+        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        if report["source"] != source:
+            raise ConfigError(f"{folder} holds the rows of other files or settings")
+        fingerprints = (folder / FINGERPRINTS_FILE).read_text(encoding="ascii").split()
+        return Rows(load_from_disk(str(table_folder)), fingerprints, report)
+    folder.mkdir(parents=True, exist_ok=True)
+    account = _Account()
+    try:
+        table = Dataset.from_generator(
+            lambda: account.rows(_pairs(files, data), data, encode, progress),
+            cache_dir=str(folder / "cache"),
+            features=_features(),
+        )
+    except DatasetGenerationError as error:
+        # What went wrong in a row is the cause; the library's own message hides it.
+        raise (error.__cause__ or error) from None
+    if not account.fingerprints:
+        raise ConfigError(f"no row is left of {', '.join(source['files'])}: {account.counts()}")
+    table.save_to_disk(str(table_folder))
+    report = {"source": source, **account.counts(), "fingerprint": account.fingerprint()}
+    (folder / FINGERPRINTS_FILE).write_text("\n".join(account.fingerprints) + "\n", "ascii")
+    part = folder / (REPORT_FILE + ".part")
+    part.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    part.replace(folder / REPORT_FILE)
+    return Rows(load_from_disk(str(table_folder)), account.fingerprints, report)
+
+
+def _settings(data: Data) -> dict[str, Any]:
+    return data.model_dump(mode="json", exclude={"train", "validation", "workers"})
+
+
+def _pairs(files: list[Path], data: Data) -> Iterator[tuple[PairReader, PreferencePair]]:
+    options = ReadOptions(
+        image_root=data.image_root,
+        bad_rows=data.bad_rows,
+        missing_images=data.missing_images,
+        max_image_bytes=data.max_image_bytes,
+        max_image_pixels=data.max_image_pixels,
+        max_frames=data.max_frames,
+    )
+    for file in files:
+        if data.form == "dataset":
+            from datasets import load_from_disk
+
+            reader = read_dataset(load_from_disk(str(file)), None, options)
+        else:
+            reader = _READERS[data.form](file, options)
+        for pair in reader:
+            yield reader, pair
+
+
+class _Account:
+    """Rows on their way into the table, counted."""
+
+    def __init__(self) -> None:
+        self.fingerprints: list[str] = []
+        self.ties = self.with_reasons = self.without_reasons = 0
+        self.readers: dict[int, PairReader] = {}
+        self.unusable: list[str] = []
+
+    def rows(
+        self,
+        pairs: Iterable[tuple[PairReader, PreferencePair]],
+        data: Data,
+        encode: Encode | None,
+        progress: Progress,
+    ) -> Iterator[dict[str, Any]]:
+        for reader, pair in pairs:
+            self.readers[id(reader)] = reader
+            row = row_of(pair, data.margin_column)
+            if encode is not None:
+                try:
+                    encode(row)
+                except RowError as error:
+                    self.unusable.append(str(error))
+                    continue
+            self.fingerprints.append(pair.fingerprint())
+            has_reasons = row["chosen_reason"] is not None and row["rejected_reason"] is not None
+            self.ties += pair.is_tie
+            self.with_reasons += has_reasons
+            self.without_reasons += not has_reasons
+            progress(len(self.fingerprints))
+            yield row
+
+    def counts(self) -> dict[str, Any]:
+        summaries = [reader.summary for reader in self.readers.values()]
+        return {
+            "pairs": len(self.fingerprints),
+            "rows": sum(one.rows for one in summaries),
+            "bad": sum(one.bad for one in summaries),
+            "missing_images": sum(one.missing_images for one in summaries),
+            "unusable": len(self.unusable),
+            "left_out": [
+                *(str(row) for one in summaries for row in (*one.bad_rows, *one.missing_rows)),
+                *self.unusable[:_MAX_LISTED],
+            ],
+            "ties": self.ties,
+            "with_reasons": self.with_reasons,
+            "without_reasons": self.without_reasons,
+        }
+
+    def fingerprint(self) -> str:
+        """Of the set: SHA-256 over the rows' own, in order."""
+        return hashlib.sha256("\n".join(self.fingerprints).encode("ascii")).hexdigest()
+
+
+def row_of(pair: PreferencePair, margin_column: str | None) -> dict[str, Any]:
+    """A pair as one row of the table.
+
+    Raises:
+        RowError: the margin is not a finite number of at least 0.
+    """
+    frames = pair.video.frames if pair.video is not None else ()
+    return {
+        "where": str(pair.where),
+        "prompt": pair.prompt,
+        "chosen": pair.chosen,
+        "rejected": pair.rejected,
+        "chosen_reason": pair.chosen_reason,
+        "rejected_reason": pair.rejected_reason,
+        "is_tie": pair.is_tie,
+        "margin": _margin(pair, margin_column),
+        "category": pair.category,
+        "fps": pair.video.fps if pair.video is not None else None,
+        "pictures": [_picture(source) for source in (*pair.images, *frames)],
+    }
+
+
+def _margin(pair: PreferencePair, column: str | None) -> float:
+    if column is None or pair.is_tie:
+        return 0.0
+    value = pair.extra.get(column)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+        raise RowError(f"{pair.where}: {column}: not a margin of at least 0: {value!r}")
+    return float(value)
+
+
+def _picture(source: ImageSource) -> dict[str, Any]:
+    return {
+        "path": None if source.path is None else str(source.path),
+        "bytes": source.content,
+    }
+
+
+def read_pictures(row: dict[str, Any]) -> list[bytes]:
+    """The encoded pictures of a row.
+
+    Raises:
+        InvalidInput: a file cannot be read any more; the message names row and file.
+    """
+    try:
+        return [
+            ImageSource(
+                path=None if one["path"] is None else Path(one["path"]), content=one["bytes"]
+            ).read()
+            for one in row["pictures"]
+        ]
+    except InvalidInput as error:
+        raise InvalidInput(f"{row['where']}: {error}") from error
+
+
+def _features() -> Any:
+    from datasets import Features, Value
+
+    text = Value("large_string")
+    return Features(
+        {
+            **dict.fromkeys(("where", "prompt", "chosen", "rejected"), text),
+            **dict.fromkeys(("chosen_reason", "rejected_reason", "category"), text),
+            "is_tie": Value("bool"),
+            "margin": Value("float64"),
+            "fps": Value("float64"),
+            "pictures": [{"path": text, "bytes": Value("large_binary")}],
+        }
+    )

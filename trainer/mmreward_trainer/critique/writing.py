@@ -1,0 +1,99 @@
+"""The model under training writes critiques of answers, as it would when served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mmreward_trainer.critique.encoding import EncodedPair, PairEncoder
+from mmreward_trainer.critique.media import stack_media
+from mmreward_trainer.critique.model import media_tokens
+from mmreward_trainer.critique.sequences import Sequence
+
+Written = tuple[list[int] | None, list[int] | None]
+"""Critiques of chosen and rejected without end-of-turn; None where the limit cut one."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes critiques of pairs with a model.
+
+    Attributes:
+        max_critique_tokens: with end-of-turn, as the service counts them.
+    """
+
+    encoder: PairEncoder
+    max_critique_tokens: int
+    vocabulary: int
+
+    @torch.no_grad()
+    def write(
+        self, model: Any, pairs: list[EncodedPair], *, temperature: float, together: bool = False
+    ) -> list[Written]:
+        """Critiques of both answers of each pair, sampled, or greedy at temperature 0.
+
+        Args:
+            model: a plain or PEFT model, not one wrapped for several processes.
+            together: other processes write as well and wait for each other (sharded weights).
+        """
+        was_training = model.training
+        model.eval()  # gradient checkpointing would forbid the cache
+        try:
+            return self._write(model, pairs, temperature, together)
+        finally:
+            model.train(was_training)
+
+    def _write(
+        self, model: Any, pairs: list[EncodedPair], temperature: float, together: bool
+    ) -> list[Written]:
+        renderer = self.encoder.builder.renderer
+        end = renderer.end_of_turn_id
+        sampling: dict[str, Any] = {"do_sample": temperature > 0}
+        if temperature > 0:
+            sampling |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
+        inputs = self._inputs(model, pairs)
+        output = model.generate(
+            **inputs,
+            **sampling,
+            repetition_penalty=1.0,
+            max_new_tokens=self.max_critique_tokens,
+            eos_token_id=end,
+            pad_token_id=end,
+            # Ids beyond the tokenizer are padding of the vocabulary; serving masks them, too.
+            suppress_tokens=list(range(renderer.tokenizer_size, self.vocabulary)) or None,
+            synced_gpus=together,
+            use_cache=True,
+        )
+        critiques = [
+            row[: row.index(end)] if end in row else None
+            for row in output[:, inputs["input_ids"].shape[1] :].tolist()
+        ]
+        return list(zip(critiques[0::2], critiques[1::2], strict=True))
+
+    def _inputs(self, model: Any, pairs: list[EncodedPair]) -> dict[str, Any]:
+        """Prompts padded on the left; each picture stands twice, once for each answer."""
+        prompts: list[list[int]] = []
+        media = []
+        for pair in pairs:
+            for answer in pair.answers:
+                ids = self.encoder.builder.prompt(answer)
+                bare = Sequence(ids, len(ids), len(ids), None)
+                prompts.append(self.encoder.media.expand(bare, pair.media).ids)
+                media.append(pair.media)
+        width = max(map(len, prompts))
+        ids_of = torch.full((len(prompts), width), self.encoder.builder.renderer.end_of_turn_id)
+        mask = torch.zeros_like(ids_of)
+        for i, prompt in enumerate(prompts):
+            ids_of[i, width - len(prompt) :] = torch.tensor(prompt)
+            mask[i, width - len(prompt) :] = 1
+        inputs: dict[str, Any] = {"input_ids": ids_of, "attention_mask": mask}
+        tokens = media_tokens(model.config)
+        if hasattr(model.config, "vision_start_token_id"):
+            types = (ids_of == tokens.image).int() + 2 * (ids_of == tokens.video).int()
+            inputs["mm_token_type_ids"] = types * mask
+        names = dict.fromkeys(name for one in media for name in one.tensors)
+        for name in names:
+            inputs[name] = stack_media([one.tensors[name] for one in media if name in one.tensors])
+        return {name: tensor.to(model.device) for name, tensor in inputs.items()}
