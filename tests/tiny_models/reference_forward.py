@@ -59,7 +59,7 @@ class ReferenceForward:
             start += len(long)
             for name, tensor in part.items():
                 inputs.setdefault(name, []).append(tensor)
-        return ids, {name: torch.cat(tensors) for name, tensors in inputs.items()}
+        return ids, {name: _joined(tensors) for name, tensors in inputs.items()}
 
     def _processed(self, media: Media) -> list[dict[str, Any]]:
         """Processor output of each picture by itself, or of the one video."""
@@ -84,6 +84,17 @@ class ReferenceForward:
                 part.pop(name, None)
             parts.append(part)
         return parts
+
+
+def _joined(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Along the first dimension; pictures of fewer tiles (n, tiles, ...) get empty ones behind."""
+    if tensors[0].ndim == 5:
+        most = max(tensor.shape[1] for tensor in tensors)
+        padded = [tensor.new_zeros(len(tensor), most, *tensor.shape[2:]) for tensor in tensors]
+        for place, tensor in zip(padded, tensors, strict=True):
+            place[:, : tensor.shape[1]] = tensor
+        tensors = padded
+    return torch.cat(tensors)
 
 
 def _find(ids: list[int], part: list[int], start: int) -> int:

@@ -6,7 +6,13 @@ import math
 
 import pytest
 import torch
-from mmreward_trainer.losses import centring_loss, critique_loss, score_loss
+from mmreward_trainer.losses import (
+    bradley_terry,
+    centring_loss,
+    critique_loss,
+    score_loss,
+    tie_loss,
+)
 
 
 def test_score_loss_is_bradley_terry() -> None:
@@ -50,3 +56,14 @@ def test_centring_loss_is_the_mean_square_of_the_sum() -> None:
     """(1 - 3)^2 and (2 + 1)^2."""
     loss = centring_loss(torch.tensor([1.0, 2.0]), torch.tensor([-3.0, 1.0]))
     assert loss.item() == pytest.approx((4 + 9) / 2)
+
+
+def test_a_margin_moves_the_point_of_indifference() -> None:
+    """Leads of 1 and 3 under margins 1 and 0: log 2, and log(1 + exp(-3))."""
+    each = bradley_terry(torch.tensor([1.0, 3.0]), torch.zeros(2), torch.tensor([1.0, 0.0]))
+    assert each.tolist() == pytest.approx([math.log(2), math.log1p(math.exp(-3))], rel=1e-6)
+
+
+def test_ties_are_pulled_together() -> None:
+    """(0.5 - -1)^2 and (2 - 2)^2."""
+    assert tie_loss(torch.tensor([0.5, 2.0]), torch.tensor([-1.0, 2.0])).tolist() == [2.25, 0.0]

@@ -1,4 +1,4 @@
-"""Every setting of a training run. The resolved ones are written beside the run, as TOML reads them.
+"""Every setting of a training run; the resolved ones are written beside it.
 
 Defaults follow the released MM-RLHF script where it has a value (arXiv 2502.10391; its
 scripts/train/critic_reward_7b.sh): one epoch, learning rate 1e-6, cosine, warm-up 0.1, no weight

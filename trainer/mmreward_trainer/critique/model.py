@@ -93,13 +93,13 @@ class RewardMixin:
         return torch.zeros_like(allowed, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
 
     def _token_losses(self, states: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of each learned token, logits made slice by slice and again for backward."""
+        """Cross-entropy of each learned token; logits by slices, and again for backward."""
 
         def losses(states: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
             logits = self.lm_head(states)  # type: ignore[attr-defined]
             return F.cross_entropy(logits.float(), ids, reduction="none")
 
-        # Without learned tokens there is one empty slice: sharded modules must run on every process.
+        # Without learned tokens there is one empty slice: sharded modules run on every process.
         slices = [
             checkpoint(losses, part, part_ids, use_reentrant=False)
             for part, part_ids in zip(

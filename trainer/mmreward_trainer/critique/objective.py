@@ -107,6 +107,7 @@ def loss_of(
         totals: (4,) counts of the whole step, see `count`.
     """
     tokens, preferences, ties, reasoned = totals.clamp(min=1.0).to(output.scores)
+    everything = (totals[1] + totals[2]).clamp(min=1.0).to(output.scores)
     is_tie = torch.tensor([pair.is_tie for pair in made.pairs], device=output.scores.device)
     margins = torch.tensor([pair.margin for pair in made.pairs], device=output.scores.device)
     chosen, rejected, at = _scores(made.scored, batch, output.scores)
@@ -117,7 +118,7 @@ def loss_of(
     critique = output.token_losses.sum() / tokens
     score = lead.sum() / preferences
     tie = losses.tie_loss(chosen[tied], rejected[tied]).sum() / ties
-    centring = (chosen + rejected).square().sum() / (preferences + ties)
+    centring = (chosen + rejected).square().sum() / everything
     bare_chosen, bare_rejected, bare_at = _scores(made.bare, batch, output.scores)
     kept = ~is_tie[bare_at]
     none = (
@@ -137,9 +138,7 @@ def loss_of(
         "critique": critique, "score": score, "tie": tie, "none": none, "centring": centring,
         "right": (difference > 0).sum() / preferences,
         "margin": difference.sum() / preferences,
-        "unfinished": torch.tensor(float(sum(one is None for one in made.scored))) / (
-            preferences.cpu() + ties.cpu()
-        ),
+        "unfinished": torch.tensor(float(made.scored.count(None))) / everything.cpu(),
     }  # fmt: skip
     return Parts(loss, {name: value.detach().float().cpu() for name, value in seen.items()})
 
@@ -153,7 +152,8 @@ def _scores(
         if place is None:
             continue
         chosen, rejected = batch.score_of[i][place[0]], batch.score_of[i][place[1]]
-        assert chosen is not None and rejected is not None
+        assert chosen is not None
+        assert rejected is not None
         first.append(chosen), second.append(rejected), at.append(i)
     device = scores.device
     index = [torch.tensor(one, dtype=torch.long, device=device) for one in (first, second, at)]

@@ -1,7 +1,8 @@
 """One training run from settings to checkpoint folder; can be killed at any time and resumed.
 
 OUTPUT/               the checkpoint the service takes, written at the end
-OUTPUT/run/           config.json, data/, saves/, tensorboard/, curves.png, history.json, result.json
+OUTPUT/run/           config.json, data/, saves/, tensorboard/; history.json and
+                      curves.png at every save; result.json at the end
 """
 
 from __future__ import annotations

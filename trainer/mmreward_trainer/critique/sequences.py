@@ -22,7 +22,7 @@ class Sequence:
 
     Attributes:
         ids: prompt, then the critique if there is one, then what the read-out needs after it.
-        learned_from, learned_to: the tokens ids[learned_from:learned_to] are learned; none if equal.
+        learned_from, learned_to: the tokens ids[learned_from:learned_to] are learned.
         read_at: the score is read from the state of ids[read_at]; None reads no score.
     """
 
