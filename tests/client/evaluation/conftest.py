@@ -1,40 +1,17 @@
-"""The real service on its fake engine, in a thread of its own, and benchmark files for it."""
+"""The real service on its fake engine, and benchmark files for it."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import queue
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mmreward_service.engine.fake import FakeEngine
-from service_kit import listening, picture
-
-
-@contextmanager
-def running(engine: FakeEngine) -> Iterator[str]:
-    """The address of a service on this engine."""
-    address: queue.Queue[str] = queue.Queue()
-    stop = threading.Event()
-
-    async def serve() -> None:
-        async with listening(engine) as url:
-            address.put(url)
-            while not stop.is_set():  # noqa: ASYNC110 - set from another thread
-                await asyncio.sleep(0.02)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        yield address.get(timeout=60)
-    finally:
-        stop.set()
-        thread.join()
+from service_kit import picture
+from service_kit.threaded import running
 
 
 @pytest.fixture

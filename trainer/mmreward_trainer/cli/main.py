@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from mmreward_trainer.cli.calibrate import calibrate
+from mmreward_trainer.cli.critique import critique
 from mmreward_trainer.cli.digits import digits
+from mmreward_trainer.cli.expand import expand
+from mmreward_trainer.cli.import_ import import_
 
 app = typer.Typer(
     name="mmreward-train",
@@ -14,7 +18,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("critique")(critique)
 app.command("digits")(digits)
+app.command("calibrate")(calibrate)
+app.command("expand")(expand)
+app.command("import")(import_)
 
 
 @app.callback()
