@@ -10,7 +10,7 @@ a path of a row that was not fetched with it is treated as in any other table.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmreward_client.data.columns import Columns, pair_of_row
@@ -45,17 +45,28 @@ def read_dataset(
     if columns is not None and build is not None:
         raise InvalidInput("give columns or build, not both")
     named = Columns() if columns is None else columns
-    undecoded = _undecoded(dataset)
-
-    def rows() -> Iterator[SourceRow]:
-        for number, fields in enumerate(undecoded, start=1):
-            yield SourceRow(Where(name, number), fields)
+    rows = dataset_rows(dataset, name=name)
 
     def by_columns(row: SourceRow, media: RowMedia) -> PreferencePair:
         return pair_of_row(row, media, named)
 
     media = RowMedia.of(options, None)
     return PairReader(rows, by_columns if build is None else build, media, options)
+
+
+def dataset_rows(dataset: Any, *, name: str) -> Callable[[], Iterator[SourceRow]]:
+    """The rows of one split, numbered from 1, with images as they were encoded.
+
+    Raises:
+        InvalidInput: not one split of a dataset, or the library is not installed.
+    """
+    undecoded = _undecoded(dataset)
+
+    def rows() -> Iterator[SourceRow]:
+        for number, fields in enumerate(undecoded, start=1):
+            yield SourceRow(Where(name, number), fields)
+
+    return rows
 
 
 def _undecoded(dataset: Any) -> Any:
