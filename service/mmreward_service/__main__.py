@@ -1,6 +1,7 @@
 """`mmreward-serve`: options -> settings -> app -> uvicorn. Heavy imports wait until they are used.
 
-Exit codes: 0 stopped and drained, 1 the start failed, 2 settings or checkpoint refused.
+Exit codes: 0 stopped and drained, 1 the start failed, 2 settings or checkpoint refused; with
+--check: 0 it would serve, 1 it would not, 2 no folder was named.
 """
 
 from __future__ import annotations
@@ -44,6 +45,20 @@ def serve(
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error. Default info.")
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Serve nothing: say what is wrong, and the memory needed."),
+    ] = False,
+    check_parity: Annotated[
+        bool,
+        typer.Option(
+            "--check-parity",
+            help="--check, and compute the golden scores on the CPU. Loads the model.",
+        ),
+    ] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print what --check found as one JSON object.")
+    ] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     """Serve a reward model over HTTP.
@@ -65,6 +80,10 @@ def serve(
         "log_level": log_level,
     }
     given = {name: value for name, value in options.items() if value is not None}
+    if check or check_parity:
+        from mmreward_service.check.command import run_check
+
+        raise typer.Exit(run_check(config, given, parity=check_parity, json_output=json_output))
     _run(_settings(config, given))
 
 

@@ -29,8 +29,8 @@ from mmreward_service.reward.spec import GoldenItem
 
 log = logging.getLogger(__name__)
 
-_FULL_PRECISION_TOLERANCE = 1e-3
-_HALF_PRECISION_TOLERANCE = 0.1
+FULL_PRECISION_TOLERANCE = 1e-3
+HALF_PRECISION_TOLERANCE = 0.1
 """Well above what was measured between transformers and vLLM: 1e-5 in float32, 2e-2 in 16 bits."""
 
 _GOLDEN_LIMITS = ImageLimits(max_bytes=1 << 26, max_pixels=1 << 26)
@@ -138,5 +138,5 @@ async def _read(engine: Engine, item: GoldenItem) -> Reading:
 
 def _default_tolerance(engine: Engine) -> float:
     if engine.provenance.get("dtype") == "float32":
-        return _FULL_PRECISION_TOLERANCE
-    return _HALF_PRECISION_TOLERANCE
+        return FULL_PRECISION_TOLERANCE
+    return HALF_PRECISION_TOLERANCE
