@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from mmreward_trainer.cli.calibrate import calibrate
+from mmreward_trainer.cli.card import card
 from mmreward_trainer.cli.critique import critique
 from mmreward_trainer.cli.digits import digits
 from mmreward_trainer.cli.expand import expand
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command("critique")(critique)
 app.command("digits")(digits)
 app.command("calibrate")(calibrate)
+app.command("card")(card)
 app.command("expand")(expand)
 app.command("import")(import_)
 

@@ -1,4 +1,4 @@
-"""Writes a trained run as a checkpoint folder: model, head, calibration, golden items, record."""
+"""Writes a trained run as a folder: model, head, calibration, golden items, record, card."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from PIL import Image
 
 from mmreward_trainer.digits.architecture import save_model
 from mmreward_trainer.digits.batches import render_pictures
+from mmreward_trainer.digits.card import RECORD_FILE, digits_card
 from mmreward_trainer.digits.evaluate import Sizes, calibrate
 from mmreward_trainer.digits.pairs import KINDS, Pair, draw_pair
-from mmreward_trainer.digits.records import training_rows
+from mmreward_trainer.digits.records import training_rows, training_versions
 from mmreward_trainer.digits.run import Run, base_spec
+from mmreward_trainer.model_card import write_model_card
 from mmreward_trainer.transformers_scorer import TransformersScorer
-
-RECORD_FILE = "training_record.json"
 
 
 def publish(run: Run, folder: Path, sizes: Sizes) -> RewardSpec:
@@ -58,6 +58,7 @@ def write_checkpoint(
         "steps": run.step,
         "seconds": round(run.seconds, 1),
         "training_rows": spec.training_rows,
+        "versions": training_versions(),
         "vision_accuracy_on_validation_digits": run.vision,
         "validation": run.validations,
         "calibration": [one.model_dump() for one in fitted],
@@ -65,6 +66,7 @@ def write_checkpoint(
         "curve": run.curve[:: max(1, len(run.curve) // 120)],
     }
     (folder / RECORD_FILE).write_text(compact(record), encoding="utf-8")
+    write_model_card(folder, digits_card(folder), overwrite=True)
     return spec
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 from mmreward_trainer.digits import frames_additions, frames_answers, frames_questions
@@ -19,6 +21,12 @@ _FINGERPRINTED_PAIRS = 1000
 def row_fingerprint(pair: Pair) -> str:
     """sha256 of everything a pair consists of: pictures, drawing, texts, truth."""
     return hashlib.sha256(json.dumps(asdict(pair), sort_keys=True).encode()).hexdigest()
+
+
+def training_versions() -> dict[str, str]:
+    """What a run depends on; scikit-learn is where the pictures come from."""
+    names = ("mmreward", "torch", "transformers", "numpy", "scikit-learn")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def training_rows(config: DigitsConfig) -> dict[str, Any]:
