@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from client_kit.scripted import ScriptedServer
 from expansion_kit import KEY, expanding
 from mmreward_trainer.cli.main import app
 from service_kit import picture
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 
 @pytest.fixture

@@ -142,9 +142,11 @@ class Sender:
         answered = reply.status == "ok" or reply.status in ANSWERED
         self._unanswered = 0 if answered else self._unanswered + 1
         if self._unanswered >= self.stop_after and self._stopped is None:
+            # Not the reason: endpoints like to repeat what they were sent, and that is a prompt.
+            http = "" if reply.http_status is None else f" (HTTP {reply.http_status})"
             self._stopped = EndpointError(
                 f"{self._unanswered} requests in a row had no answer, the last one: "
-                f"{reply.status}: {reply.reason}"
+                f"{reply.status}{http}; the reasons are in {self.journal.path}"
             )
 
     def _watch_signals(self) -> list[signal.Signals]:
