@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -24,9 +25,11 @@ def run_critique(
 ) -> int:
     """Exit code: 0 done, 1 failed or interrupted, 2 wrong settings."""
     console = Console(stderr=True)
+    is_first = os.environ.get("RANK", "0") == "0"
 
     def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if is_first or line.startswith("error"):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     try:
         config = load_config(file, changes | dict(map(parse_change, settings)))

@@ -87,7 +87,7 @@ def train_critique(config: CritiqueConfig, output: Path, *, resume: bool, say: S
             _claim(config, folder, resume)
         speaks = say if state.is_main_process else _mute
         train_rows, validation_rows = _tables(config, folder, parts.encoder, speaks)
-    trainer = make_trainer(config, parts, train_rows, validation_rows, folder)
+    trainer = make_trainer(config, parts, train_rows, validation_rows, folder, speaks)
     save = last_save(folder / "saves") if resume else None
     if state.is_main_process:
         _describe(config, parts, train_rows, validation_rows, save, say)
@@ -150,7 +150,12 @@ def prepare(config: CritiqueConfig) -> Parts:
 
 
 def make_trainer(
-    config: CritiqueConfig, parts: Parts, train: Rows, validation: Rows | None, folder: Path
+    config: CritiqueConfig,
+    parts: Parts,
+    train: Rows,
+    validation: Rows | None,
+    folder: Path,
+    say: Say,
 ) -> CritiqueTrainer:
     """The Trainer of a run."""
     judge = None
@@ -175,7 +180,7 @@ def make_trainer(
         train_dataset=train.table,
         # The Trainer asks for one where it validates; the judge has its own.
         eval_dataset=None if validation is None else validation.table,
-        callbacks=[_History(folder)],
+        callbacks=[_History(folder, say)],
     )
 
 
@@ -228,11 +233,16 @@ def _arguments(config: CritiqueConfig, folder: Path, *, validates: bool) -> Trai
 class _History(TrainerCallback):  # type: ignore[misc]
     """Writes log and curves whenever the Trainer saves, and checks once that shards are real."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, say: Say) -> None:
         self._folder = folder
+        self._say = say
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        check_sharded(named["model"])
+        share = check_sharded(named["model"])
+        if share is not None:
+            self._say(
+                f"{share:.0%} of the trained weights are in parts on {args.world_size} processes"
+            )
 
     def on_save(self, args: Any, state: Any, control: Any, **named: Any) -> None:
         if state.is_world_process_zero:

@@ -12,20 +12,23 @@ from typing import Any
 from mmreward_trainer.critique.configuration import ConfigError
 
 
-def check_sharded(model: Any) -> None:
-    """Raises ConfigError if FSDP was asked for and no trained weight is sharded.
+def check_sharded(model: Any) -> float | None:
+    """Share of the trained weights that lie in parts; None if FSDP was not asked for.
 
     Args:
         model: as the Trainer runs it, after preparation.
+    Raises:
+        ConfigError: FSDP was asked for, and most trained weights are whole.
     """
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
-        return
+        return None
     share = sharded_share(model)
     if share < 0.5:
         raise ConfigError(
             f"FSDP was asked for, but {share:.0%} of the trained weights are sharded: check the "
             "accelerate configuration (fsdp_version 2, on accelerators)"
         )
+    return share
 
 
 def sharded_share(model: Any) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 
 from mmreward_trainer.critique.configuration import CritiqueConfig
 from mmreward_trainer.critique.encoding import EncodedPair, PairEncoder
@@ -124,6 +124,27 @@ class CritiqueTrainer(Trainer):
             **arguments,
         )
         return self.optimizer
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Weights of a save, by the names they were saved under.
+
+        `save_pretrained` writes the names that a family is published with, and the Trainer looks
+        for those of the modules, finds none and goes on with the base model's weights, without
+        an error (transformers 5.19). `from_pretrained` knows both.
+        """
+        target = self.model if model is None else model
+        plain = isinstance(target, PreTrainedModel) and not self.is_sharded
+        if not plain:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        loaded, report = type(target).from_pretrained(
+            resume_from_checkpoint, dtype=target.dtype, output_loading_info=True
+        )
+        if report["missing_keys"]:
+            raise RuntimeError(
+                f"{resume_from_checkpoint} lacks {sorted(report['missing_keys'])[:5]}"
+            )
+        target.load_state_dict(loaded.state_dict())
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
         """Accuracy on validation pairs, judged by critiques the model writes itself."""

@@ -1,0 +1,270 @@
+"""Whole runs of `mmreward-train critique`, in processes of their own, as users start them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmreward_service.reward.checkpoint import load_spec
+from mmreward_trainer.transformers_scorer import TransformersScorer
+from PIL import Image
+
+from .conftest import Checkpoints, colour_row, write_rows
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[3]
+SHARDED = Path(__file__).with_name("sharded_on_cpus.py")
+TIMEOUT_S = 400
+
+
+class Command:
+    """`mmreward-train critique` with settings for a small run on a CPU."""
+
+    def __init__(self, model: Path, data: Path, output: Path, **settings: Any) -> None:
+        self.output = output
+        chosen = {
+            "run.cpu": "true",
+            "run.precision": "float32",
+            "run.save_every_steps": 2,
+            "data.workers": 0,
+            "optimisation.pairs_per_step": 4,
+            "optimisation.pairs_per_batch": 2,
+            "optimisation.learning_rate": 1e-3,
+            "optimisation.max_steps": 6,
+            "reward.max_critique_tokens": 12,
+            **settings,
+        }
+        self.arguments = [
+            "critique", "--output", str(output), "--model", str(model),
+            "--train", str(data / "train.jsonl"), "--validation", str(data / "validation.jsonl"),
+            *(word for name, value in chosen.items() for word in ("--set", f"{name}={value}")),
+        ]  # fmt: skip
+
+    def start(self, *more: str, launcher: tuple[str, ...] = (), **environment: str) -> Any:
+        program = launcher or ("-m", "mmreward_trainer")
+        return subprocess.Popen(
+            [sys.executable, *program, *self.arguments, *more],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+        )
+
+    def run(self, *more: str, launcher: tuple[str, ...] = (), **environment: str) -> str:
+        """What it printed; fails unless it ended with 0."""
+        process = self.start(*more, launcher=launcher, **environment)
+        printed, _ = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0, printed[-4000:]
+        return str(printed)
+
+    def curve(self) -> list[tuple[int, float]]:
+        """(step, loss) of every step, as logged."""
+        history = json.loads((self.output / "run" / "history.json").read_text())
+        return [(one["step"], one["loss"]) for one in history if "loss" in one]
+
+
+def _torchrun(program: tuple[str, ...], port: int) -> tuple[str, ...]:
+    return ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port),
+            *program)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reference(
+    checkpoints: Checkpoints, colours: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Command:
+    """An uninterrupted run, with critiques of its own from the third step on."""
+    command = Command(
+        checkpoints("qwen2_5_vl"), colours, tmp_path_factory.mktemp("whole"),
+        **{"own_critiques.from_step": 3},
+    )  # fmt: skip
+    command.run()
+    return command
+
+
+def test_a_run_leaves_a_checkpoint_curves_and_an_account(reference: Command) -> None:
+    """Six steps, a loss that falls, a validation figure, and a folder that scores."""
+    curve = reference.curve()
+    assert [step for step, _ in curve] == [1, 2, 3, 4, 5, 6]
+    assert curve[-1][1] < curve[0][1]
+    run = reference.output / "run"
+    with Image.open(run / "curves.png") as picture:
+        assert picture.width > 600
+    assert list((run / "tensorboard").glob("events.*"))
+    result = json.loads((run / "result.json").read_text())
+    assert result["rows"]["pairs"] == 24
+    assert result["rows"]["without_reasons"] == 2
+    assert result["validation"]["eval_pairs"] == 6
+    spec = load_spec(reference.output)
+    assert spec.training_rows["count"] == 24
+    [written] = TransformersScorer(reference.output).critique(
+        [[Image.new("RGB", (56, 56), (200, 30, 30))]], ["What colour?"], ["It is red."]
+    )
+    assert isinstance(written.text, str)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    reference: Command, checkpoints: Checkpoints, colours: Path, tmp_path: Path
+) -> None:
+    """kill -9 after the second save: the same losses to the last digit, sampled critiques too."""
+    command = Command(
+        checkpoints("qwen2_5_vl"), colours, tmp_path / "killed", **{"own_critiques.from_step": 3}
+    )
+    process = command.start()
+    marker = command.output / "run" / "saves" / "checkpoint-4" / "trainer_state.json"
+    deadline = time.monotonic() + TIMEOUT_S
+    while not marker.is_file():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (command.output / "config.json").exists()
+    # A save that the kill cut short must not be taken up.
+    half = command.output / "run" / "saves" / "checkpoint-5"
+    half.mkdir()
+    (half / "trainer_state.json").write_text('{"global_step": 5, "log_')
+    assert "resumed from checkpoint-4" in command.run("--resume")
+    assert command.curve() == reference.curve()
+    weights = [(one.output / "model.safetensors").read_bytes() for one in (reference, command)]
+    assert weights[0] == weights[1]
+
+
+@pytest.fixture(scope="module")
+def plain(
+    checkpoints: Checkpoints, colours: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Command:
+    """An uninterrupted run on one process without critiques of its own."""
+    command = Command(
+        checkpoints("qwen2_5_vl"), colours, tmp_path_factory.mktemp("plain"),
+        **{"optimisation.max_steps": 3},
+    )  # fmt: skip
+    command.run()
+    return command
+
+
+@pytest.mark.parametrize("kind", ["whole weights", "shards"])
+def test_two_processes_learn_what_one_does(
+    plain: Command, checkpoints: Checkpoints, colours: Path, tmp_path: Path, kind: str
+) -> None:
+    """The same pairs in the same steps: the same losses, with weights whole or in parts."""
+    command = Command(
+        checkpoints("qwen2_5_vl"), colours, tmp_path / "two", **{"optimisation.max_steps": 3}
+    )
+    if kind == "shards":
+        printed = command.run(
+            launcher=_torchrun((str(SHARDED),), 29531),
+            SHARDING_CONFIG=str(ROOT / "trainer" / "accelerate" / "fsdp2.yaml"),
+        )
+        assert "of the trained weights are in parts on 2 processes" in printed
+    else:
+        command.run(launcher=_torchrun(("-m", "mmreward_trainer"), 29532))
+    for (step, loss), (expected_step, expected) in zip(command.curve(), plain.curve(), strict=True):
+        assert step == expected_step
+        assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_sharding_that_does_not_happen_stops_the_run(
+    checkpoints: Checkpoints, colours: Path, tmp_path: Path
+) -> None:
+    """accelerate would train on whole weights without a word."""
+    command = Command(checkpoints("qwen2_5_vl"), colours, tmp_path / "not_sharded")
+    process = command.start(
+        launcher=_torchrun(("-m", "mmreward_trainer"), 29533), ACCELERATE_USE_FSDP="true"
+    )
+    printed, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode != 0
+    assert "FSDP was asked for, but 0% of the trained weights are sharded" in printed
+
+
+@pytest.mark.parametrize("kind", ["lora", "scalar", "after_turn", "vision"])
+def test_variants_train_and_are_exported(
+    checkpoints: Checkpoints, colours: Path, tmp_path: Path, kind: str
+) -> None:
+    """Adapters are merged, a scalar model needs no critiques, heads and read-outs can be chosen."""
+    settings: dict[str, dict[str, Any]] = {
+        "lora": {"lora.rank": 4, "run.gradient_checkpointing": "true"},
+        "scalar": {"loss.critique": 0, "reward.head": "silu"},
+        "after_turn": {"reward.read_out": "after_turn", "reward.head": "linear"},
+        "vision": {"train_vision": "true", "run.precision": "bf16-mixed"},
+    }
+    command = Command(
+        checkpoints("qwen2_5_vl"), colours, tmp_path / kind,
+        **{"optimisation.max_steps": 3, **settings[kind]},
+    )  # fmt: skip
+    command.run()
+    spec = load_spec(command.output)
+    losses = dict(command.curve())
+    assert losses[3] < losses[1]
+    moved = _moved(checkpoints("qwen2_5_vl"), command.output)
+    assert ("visual" in moved) == (kind == "vision")
+    assert "language_model" in moved
+    if kind == "scalar":
+        assert spec.head.type == "silu"
+        assert "lm_head" not in moved
+    if kind == "after_turn":
+        assert (spec.read_out, spec.head.type) == ("after_turn", "linear")
+
+
+def _moved(before: Path, after: Path) -> set[str]:
+    """Parts of the model whose weights differ between two checkpoints (in bfloat16)."""
+    from safetensors.torch import load_file
+
+    old, new = (load_file(folder / "model.safetensors") for folder in (before, after))
+    names = ("visual", "language_model", "lm_head")
+    return {
+        part
+        for part in names
+        for name, tensor in old.items()
+        if part in name
+        and ".merger" not in name
+        and not torch.equal(tensor.to(torch.bfloat16), new[name].to(torch.bfloat16))
+    }
+
+
+def test_a_run_that_stands_there_is_not_overwritten(reference: Command) -> None:
+    """Another run needs another folder; a changed setting is no continuation."""
+    process = reference.start()
+    printed, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert "holds a run: resume it" in printed
+    process = reference.start("--resume", "--set", "loss.centring=0.5")
+    printed, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert "was written with other settings: loss" in printed
+
+
+def test_rows_of_the_training_set_are_no_validation_rows(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    """Found by content, not by id."""
+    rows = [colour_row(i, tmp_path) for i in range(6)]
+    write_rows(tmp_path / "train.jsonl", rows)
+    write_rows(tmp_path / "validation.jsonl", [rows[0] | {"id": "other"}])
+    process = Command(checkpoints("qwen2_5_vl"), tmp_path, tmp_path / "out").start()
+    printed, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert "1 validation rows are training rows, too, the first of them row 1" in printed
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(
+    checkpoints: Checkpoints, colours: Path, tmp_path: Path
+) -> None:
+    """A learning rate beyond reason; the message names step and rows."""
+    process = Command(
+        checkpoints("qwen2_5_vl"), colours, tmp_path / "nan",
+        **{"optimisation.learning_rate": 1e30, "optimisation.max_grad_norm": 1e30,
+           "optimisation.warm_up_share": 0},
+    ).start()  # fmt: skip
+    printed, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert "error: the loss is" in printed
+    assert "train.jsonl:" in printed
