@@ -14,6 +14,7 @@ from mmreward_client import RewardClient
 from mmreward_service.engine.fake import FakeEngine
 from mmreward_service.reward.checkpoint import load_spec, weights_fingerprint
 from mmreward_service.reward.margin import probability
+from mmreward_trainer.calibration.command import Settings
 from mmreward_trainer.cli.main import app
 from service_kit.threaded import running
 from typer.testing import CliRunner
@@ -284,3 +285,37 @@ def test_another_model_behind_the_service_is_refused(asked, checkpoint, report, 
     assert done.exit_code == 1
     assert "serves other weights" in done.stderr
     assert list(report.iterdir()) == []
+
+
+def test_no_password_comes_into_the_report(checkpoint, answered) -> None:
+    """An address may hold one; the report keeps host and path."""
+    settings = Settings(
+        checkpoint=checkpoint, pairs=answered[0], answers=(), mode="none", critiques=(1,),
+        url="https://me:secret@reward.example:8443/base", kind="critique", choice="auto",
+        report=checkpoint, image_root=None, frames=16, fps=1.0, seed=0, dry_run=True,
+        unchecked=False, batch_size=1, concurrency=1, timeout_s=1.0,
+    )  # fmt: skip
+    shown = settings.shown()
+    assert shown["url"] == "https://reward.example:8443/base"
+    assert "secret" not in json.dumps(shown)
+
+
+def test_a_report_that_cannot_be_written_leaves_the_checkpoint(
+    checkpoint, answered, report
+) -> None:
+    """No calibration without its report."""
+    before = (checkpoint / "config.json").read_bytes()
+    (report / "reliability-generate-1.png").mkdir(parents=True)
+    done = calibrate(checkpoint, answered[0], "--answers", answered[1], "--report", report)
+    assert done.exit_code == 1
+    assert (checkpoint / "config.json").read_bytes() == before
+
+
+def test_a_damaged_answer_is_one_line(checkpoint, answered, report) -> None:
+    """File and line on stderr, and no traceback."""
+    pairs, answers = answered
+    answers.write_text(answers.read_text() + "{broken\n")
+    done = calibrate(checkpoint, pairs, "--answers", answers, "--report", report)
+    assert done.exit_code == 1
+    assert f"{answers}:1001" in done.stderr
+    assert "Traceback" not in done.output

@@ -154,12 +154,12 @@ def test_the_error_of_the_gain_is_over_groups() -> None:
 
 
 def test_the_band_holds_the_truth() -> None:
-    """At most two of the nine places of the isotonic band, and none by far, miss the true map."""
+    """At most three of the nineteen places of the isotonic band miss the true map."""
     found = fit(margins_of(*drawn(logistic, 3000, seed=8)), choice="isotonic")
     missed = [
         size for size, low, high in found.band_95 if not low - 0.01 <= logistic(size) <= high + 0.01
     ]
-    assert len(missed) <= 2
+    assert len(missed) <= 3
 
 
 def test_errors_by_category() -> None:

@@ -7,12 +7,15 @@ an interruption. Nothing is written to the checkpoint before every fit is done.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mmreward_client import RewardClient
 from mmreward_client.cli.evaluate_service import Through
+from mmreward_client.cli.progress import progress
 from mmreward_client.data import PreferencePair, ReadOptions
 from mmreward_client.errors import RewardError
 from mmreward_service.reward.checkpoint import CheckpointError, load_spec, weights_fingerprint
@@ -21,7 +24,7 @@ from rich.console import Console
 
 from mmreward_trainer.calibration.fitting import Choice, Fit, fit
 from mmreward_trainer.calibration.margins import Margins, read_margins
-from mmreward_trainer.calibration.reporting import Report, way, write_report
+from mmreward_trainer.calibration.reporting import Report, draw_report, way, write_report
 from mmreward_trainer.calibration.temperature import CalibrationError
 from mmreward_trainer.calibration.validation import ValidationRow, read_validation
 from mmreward_trainer.calibration.writing import replace_calibrations
@@ -60,15 +63,18 @@ class Settings:
     timeout_s: float
 
     def shown(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return {
-            name: [str(one) if isinstance(one, Path) else one for one in value]
-            if isinstance(value, tuple)
-            else str(value)
-            if isinstance(value, Path)
-            else value
-            for name, value in asdict(self).items()
-        }
+        """As JSON holds it; of an address, no user and no password."""
+        shown = {name: _plain(value) for name, value in asdict(self).items()}
+        if self.url is not None:
+            parts = urlsplit(self.url)
+            shown["url"] = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return shown
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 class Refused(Exception):
@@ -105,9 +111,13 @@ def _run(settings: Settings, api_key: str | None, console: Console) -> int:
     else:
         listed = _ask(settings, api_key, rows, notes)
     fits, refused = _fits(settings, spec, _margins(settings, rows, listed), checked)
-    _write(settings, fits)
-    written = bool(fits) and not settings.dry_run
-    write_report(Report(settings.shown(), fits, refused, notes, written), settings.report)
+    report = Report(settings.shown(), fits, refused, notes, written=False)
+    # The report first: a picture that cannot be drawn must not leave a calibration without one.
+    draw_report(report, settings.report)
+    write_report(report, settings.report)
+    if fits and not settings.dry_run:
+        replace_calibrations(settings.checkpoint, [one.calibration for one in fits])
+        write_report(replace(report, written=True), settings.report)
     _say(settings, fits, refused, notes, console)
     return 1 if refused else 0
 
@@ -130,7 +140,7 @@ def _check_overlap(
     """
     pairs = [row.pair for row in rows if row.pair is not None]
     try:
-        found = overlap(settings.checkpoint, spec, pairs)
+        found = overlap(settings.checkpoint, spec, _shown(pairs))
     except TrainingRowsUnknown as error:
         if not settings.unchecked:
             raise Refused(
@@ -142,6 +152,14 @@ def _check_overlap(
     if found:
         raise Refused(_told(found, len(pairs)))
     return True
+
+
+def _shown(pairs: list[PreferencePair]) -> Iterator[PreferencePair]:
+    """The pairs one by one, with a bar: a fingerprint reads every picture."""
+    with progress("overlap with the training rows", len(pairs)) as advance:
+        for pair in pairs:
+            yield pair
+            advance()
 
 
 def _told(found: list[PreferencePair], total: int) -> str:
@@ -222,11 +240,6 @@ def _fits(
         except CalibrationError as error:
             refused[f"{margins.mode}, K = {margins.critiques}"] = str(error)
     return fits, refused
-
-
-def _write(settings: Settings, fits: list[Fit]) -> None:
-    if fits and not settings.dry_run:
-        replace_calibrations(settings.checkpoint, [one.calibration for one in fits])
 
 
 def _say(

@@ -32,7 +32,7 @@ Choice = Literal["auto", "temperature", "isotonic"]
 CHOICES: tuple[Choice, ...] = ("auto", "temperature", "isotonic")
 
 _BAND_SAMPLES = 200
-_BAND_PLACES = 9
+_BAND_PLACES = 19
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _band(
     deltas: NDArray[np.float64], groups: NDArray[np.int64], calibration: Calibration, seed: int
 ) -> tuple[tuple[float, float, float], ...]:
     """Where 95 % of the maps of resampled pairs lie, at quantiles of |delta|."""
-    places = np.quantile(np.abs(deltas), np.linspace(0.1, 0.9, _BAND_PLACES))
+    places = np.quantile(np.abs(deltas), np.linspace(0.05, 0.95, _BAND_PLACES))
     if calibration.method == "temperature":
         # P falls as the temperature rises, so the ends of one interval are the ends of the other.
         ends = [stated(places, end or calibration.temperature) for end in calibration.interval_95]

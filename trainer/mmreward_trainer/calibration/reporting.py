@@ -44,15 +44,22 @@ def way(calibration: Calibration) -> str:
     return f"{prefix}{calibration.mode}-{calibration.critiques}"
 
 
-def write_report(report: Report, folder: Path) -> None:
-    """Write the files, replacing those of an earlier report.
+def draw_report(report: Report, folder: Path) -> None:
+    """Write the pictures, replacing those of an earlier report.
 
     Raises:
         OSError: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for fit in report.fits:
         draw_fit(fit, folder / f"reliability-{way(fit.calibration)}.png")
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write the texts, replacing those of an earlier report.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
     text = json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     (folder / "report.md").write_text(as_markdown(report), encoding="utf-8")
