@@ -186,6 +186,17 @@ def test_the_run_tells_data_and_recipe(folder: Path) -> None:
     assert front_matter(text)["base_model"] == "Qwen2.5-VL-3B"
 
 
+def test_a_folder_without_its_run_tells_what_its_config_has(folder: Path) -> None:
+    """Number and fingerprint of the training rows travel in config.json; sources do not."""
+    config = json.loads((folder / "config.json").read_text())
+    config["reward"]["training_rows"] = {"rows": 1234, "sha256": "ef" * 32}
+    (folder / "config.json").write_text(json.dumps(config))
+    data = section(render(card_of(folder)), "Training data")
+    assert row(data, "pairs trained on") == ["1,234"]
+    assert row(data, "fingerprint") == [f"`{'ef' * 32}`"]
+    assert row(data, "sources") == row(data, "left out") == ["not recorded"]
+
+
 @pytest.mark.parametrize("content", ["[]", "{}", "nonsense", '{"benchmark": "mm-rlhf"}'])
 def test_what_is_no_result_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "result.json"

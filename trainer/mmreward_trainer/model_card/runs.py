@@ -60,7 +60,7 @@ def card_of(folder: Path, evaluations: Sequence[Path] = (), **said: Any) -> Mode
         "weights_sha256": weights_fingerprint(folder),
         "intended_use": INTENDED_USE,
         "limits": LIMITS,
-        "data": _data(result),
+        "data": _data(result) or _listed(spec.training_rows),
         "command": "mmreward-train critique" if config else None,
         "recipe": settings,
         "evaluations": everything,
@@ -130,6 +130,18 @@ def _data(result: Mapping[str, Any] | None) -> Data | None:
         fingerprint=rows.get("fingerprint"),
         left_out={name: rows[name] for name in _LEFT_OUT if name in rows},
         facts=facts,
+    )
+
+
+def _listed(training_rows: Mapping[str, Any]) -> Data | None:
+    """What the reward object alone tells: a folder may come without the records of its run."""
+    rows, digest = training_rows.get("rows"), training_rows.get("sha256")
+    if not isinstance(rows, int) and not isinstance(digest, str):
+        return None
+    return Data(
+        sources=(),
+        pairs=rows if isinstance(rows, int) else None,
+        fingerprint=digest if isinstance(digest, str) else None,
     )
 
 
