@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from mmreward_trainer.critique.configuration import CritiqueConfig, Loss
 from mmreward_trainer.critique.encoding import EncodedPair
 from mmreward_trainer.critique.objective import COUNTS, count, loss_of, plan
+from mmreward_trainer.critique.preparation import Parts, prepare
 from mmreward_trainer.critique.rows import build_rows
-from mmreward_trainer.critique.run import Parts, prepare
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from .conftest import Checkpoints

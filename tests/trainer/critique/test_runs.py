@@ -104,7 +104,9 @@ def test_a_run_leaves_a_checkpoint_curves_and_an_account(reference: Command) -> 
     assert result["rows"]["without_reasons"] == 2
     assert result["validation"]["eval_pairs"] == 6
     spec = load_spec(reference.output)
-    assert spec.training_rows["count"] == 24
+    assert spec.training_rows["rows"] == 24
+    assert len(spec.golden) == 4
+    assert "Not measured" in (reference.output / "README.md").read_text() or "not measured" in (reference.output / "README.md").read_text()
     [written] = TransformersScorer(reference.output).critique(
         [[Image.new("RGB", (56, 56), (200, 30, 30))]], ["What colour?"], ["It is red."]
     )

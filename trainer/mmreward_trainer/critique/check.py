@@ -16,7 +16,7 @@ def check_run(config: CritiqueConfig, say: Callable[[str], None]) -> None:
     Raises:
         ConfigError, InvalidInput: what a run would raise; rows are listed before.
     """
-    from mmreward_trainer.critique.run import prepare
+    from mmreward_trainer.critique.preparation import prepare
 
     parts = prepare(config)
     with tempfile.TemporaryDirectory() as scratch:

@@ -111,7 +111,7 @@ class Packer:
             "input_ids": ids,
             "branches": branches,
             "position_ids": self._positions(groups, rows, width),
-            **_joined([group.media for group in groups]),
+            **joined([group.media for group in groups]),
         }
         inputs |= self._orders(groups, rows)
         score_of = self._targets(groups, rows, inputs)
@@ -174,7 +174,7 @@ class Packer:
         # The model wants the sizes of all pictures, sequence by sequence.
         media = [group.media for group in groups for _ in group.sequences]
         sizes = {
-            name: tensor for name, tensor in _joined(media).items() if name in self._rope_arguments
+            name: tensor for name, tensor in joined(media).items() if name in self._rope_arguments
         }
         positions, _ = self._rope_index(
             input_ids=ids, mm_token_type_ids=types, attention_mask=mask, **sizes
@@ -272,7 +272,7 @@ def shared_length(sequences: list[Sequence]) -> int:
     return max(limit, 0)
 
 
-def _joined(media: list[EncodedMedia]) -> dict[str, torch.Tensor]:
+def joined(media: list[EncodedMedia]) -> dict[str, torch.Tensor]:
     """Tensors of all rows' media, in order."""
     names = dict.fromkeys(name for one in media for name in one.tensors)
     return {

@@ -13,7 +13,7 @@ from mmreward_trainer.critique.configuration import CritiqueConfig
 from mmreward_trainer.critique.encoding import EncodedPair, PairEncoder
 from mmreward_trainer.critique.objective import Parts, count, loss_of, plan
 from mmreward_trainer.critique.packing import Packer, model_inputs
-from mmreward_trainer.critique.validation import Judge
+from mmreward_trainer.critique.validation import Judge, Judged, figures
 from mmreward_trainer.critique.writing import Writer
 
 Inputs = dict[str, list[EncodedPair]]
@@ -45,6 +45,7 @@ class CritiqueTrainer(Trainer):
         self.packer = packer
         self.writer = writer
         self.judge = judge
+        self.judged: list[Judged] = []  # by the latest validation
         self._seen: list[dict[str, torch.Tensor]] = []
         self._tokens = 0
 
@@ -150,11 +151,11 @@ class CritiqueTrainer(Trainer):
         """Accuracy on validation pairs, judged by critiques the model writes itself."""
         if self.judge is None:
             return {}
-        figures = self.judge.figures(
+        self.judged = self.judge.judge(
             self.accelerator.unwrap_model(self.model, keep_torch_compile=False),
             together=self.is_sharded,
         )
-        metrics = {f"eval_{name}": value for name, value in figures.items()}
+        metrics = {f"eval_{name}": value for name, value in figures(self.judged).items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics

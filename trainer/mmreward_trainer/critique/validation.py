@@ -46,10 +46,6 @@ class Judge:
     pairs_per_batch: int
     with_critiques: bool
 
-    def figures(self, model: Any, *, together: bool = False) -> dict[str, float]:
-        """Accuracy over judged pairs, how many were judged, how many not finished, mean margin."""
-        return figures(self.judge(model, together=together))
-
     @torch.no_grad()
     def judge(self, model: Any, *, together: bool = False) -> list[Judged]:
         """All pairs in order. Every process judges all of them, so that none waits for another."""
