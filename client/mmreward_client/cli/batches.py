@@ -1,14 +1,17 @@
 """A whole file through the service: batches, several under way, results in the order of the file.
 
-A batch that is too large is halved until it fits. A row that cannot be sent, or cannot be scored,
-has its own status; only what no row is to blame for (service gone, key refused) ends the command.
+Rows are taken as they are needed, so that a file larger than memory can pass through. A batch that
+is too large is halved until it fits. A row that cannot be sent, or cannot be scored, has its own
+status; only what no row is to blame for (service gone, key refused) ends the command.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,6 +23,9 @@ from mmreward_client.schema import PairResult, PairsReply, ScoreReply, ScoreResu
 Result = ScoreResult | PairResult
 Request = Callable[[Sequence[dict[str, Any]]], ScoreReply | PairsReply]
 
+_BATCHES_PER_WORKER = 4
+"""Read ahead of the one whose results are next: a slow one must not leave the others idle."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -30,7 +36,7 @@ class Outcome:
 
 
 def run_batches(
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     request: Request,
     *,
     item_kind: type[BaseModel],
@@ -62,14 +68,24 @@ def run_batches(
             half = len(good) // 2
             return ask(good[:half]) + ask(good[half:])
 
-    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     workers = ThreadPoolExecutor(max_workers=concurrency)
+    waiting: deque[Future[list[Outcome]]] = deque()
     try:
-        for outcomes in workers.map(serve, batches):
-            yield from outcomes
+        for batch in _batched(rows, batch_size):
+            waiting.append(workers.submit(serve, batch))
+            if len(waiting) >= _BATCHES_PER_WORKER * concurrency:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
     finally:
         # What is still waiting is of no use once a request has failed as a whole.
         workers.shutdown(cancel_futures=True)
+
+
+def _batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    remaining = iter(rows)
+    while batch := list(islice(remaining, size)):
+        yield batch
 
 
 def _invalid(row: Row, kind: type[ScoreResult] | type[PairResult]) -> Result:

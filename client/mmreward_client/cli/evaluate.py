@@ -13,12 +13,20 @@ from mmreward_client.cli import options as o
 from mmreward_client.cli.evaluate_service import Through
 from mmreward_client.cli.outcome import failures_end_the_command, finish
 from mmreward_client.config import DEFAULT_TIMEOUT_S, DEFAULT_URL
+from mmreward_client.data.columns import Columns
+from mmreward_client.data.forms import build_of, columns_of
 from mmreward_client.data.options import ReadOptions
+from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.answers import read_answers
 from mmreward_client.evaluation.benchmarks import BENCHMARKS, Benchmark, recognise
 from mmreward_client.evaluation.judged import Judged
-from mmreward_client.evaluation.questions import Question, read_questions
+from mmreward_client.evaluation.questions import Key, QuestionFile
 from mmreward_client.evaluation.report import report
+
+_BENCHMARK_OF_FORM: dict[str, Benchmark] = {
+    "mm-rlhf-rewardbench": "mm-rlhf",
+    "vl-rewardbench": "vl",
+}
 
 
 def evaluate(
@@ -26,7 +34,8 @@ def evaluate(
         Path | None,
         typer.Argument(
             metavar="FILE",
-            help="JSONL of benchmark rows, scored through the service.",
+            help="Benchmark rows, scored through the service: JSONL, parquet, or a folder saved "
+            "by `datasets`.",
             show_default=False,
         ),
     ] = None,
@@ -50,6 +59,21 @@ def evaluate(
         typer.Option(
             help="mm-rlhf, vl or pairs. Default: what the rows look like.", show_default=False
         ),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            help="What FILE holds: pairs, mm-rlhf, mm-rlhf-rewardbench, vl-rewardbench or rlhf-v. "
+            "Default: MM-RLHF's columns, with media or without.",
+            show_default=False,
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="With --form pairs: FIELD=COLUMN; repeatable.", show_default=False),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of a saved dataset.", show_default=False)
     ] = None,
     image_root: Annotated[
         Path | None,
@@ -89,7 +113,8 @@ def evaluate(
         sampling = o.Sampling(critiques, temperature, seed, max_critique_tokens, model).options()
         check_image_root(image_root)
         pictures = ReadOptions(image_root=image_root, max_frames=frames, source_fps=fps)
-        questions = read_file(file, pictures, mode)
+        questions = QuestionFile(file, pictures, mode, form, columns(column, form), split)
+        keys = check_file(questions)
         answers = output or Path(f"{file.stem}.answers.jsonl")
         # Not the model: its fingerprint says more.
         decisive = {name: value for name, value in sampling.items() if name != "model"}
@@ -98,13 +123,13 @@ def evaluate(
         through = Through(client, sampling, request, batch_size, concurrency)
         try:
             with failures_end_the_command(), client:
-                through.answer(file, questions, answers)
+                through.answer(questions, keys, answers)
         except OSError as error:
             typer.echo(f"mmreward: {answers}: {error.strerror}", err=True)
             raise typer.Exit(1) from error
     assert answers is not None
     pairs = read(answers)
-    say(pairs, rules or recognise(pairs), as_json=as_json)
+    say(pairs, rules or _BENCHMARK_OF_FORM.get(form or "") or recognise(pairs), as_json=as_json)
     if plots is not None:
         draw(pairs, plots)
     finish([pair.status for pair in pairs], strict=strict)
@@ -131,16 +156,29 @@ def check_image_root(image_root: Path | None) -> None:
         raise typer.BadParameter(f"{image_root} is no folder", param_hint="--image-root")
 
 
-def read_file(file: Path, pictures: ReadOptions, mode: str) -> list[Question]:
+def columns(named: list[str] | None, form: str | None) -> Columns | None:
+    """The columns that were named, for a form that takes them."""
+    try:
+        found = columns_of(*named) if named else None
+        if found is not None and form is None:
+            raise InvalidInput("columns are named for --form pairs")
+        if form is not None:
+            build_of(form, found)
+    except InvalidInput as error:
+        raise typer.BadParameter(str(error), param_hint="--form, --column") from None
+    return found
+
+
+def check_file(questions: QuestionFile) -> set[Key]:
     """All rows before anything is sent: a damaged file is told of before it has cost anything."""
     try:
         with failures_end_the_command():
-            questions = list(read_questions(file, pictures, mode=mode))
+            keys = {question.key for question in questions}
     except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE") from None
-    if not questions:
-        raise typer.BadParameter(f"{file} holds no rows", param_hint="FILE")
-    return questions
+        raise typer.BadParameter(f"{questions.path}: {error.strerror}", param_hint="FILE") from None
+    if not keys:
+        raise typer.BadParameter(f"{questions.path} holds no rows", param_hint="FILE")
+    return keys
 
 
 def read(path: Path) -> list[Judged]:

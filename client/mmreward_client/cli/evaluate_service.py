@@ -1,12 +1,13 @@
 """The pairs of a benchmark through a running service, each written to the answer file at once.
 
-The service's fingerprint is asked for first and every request is pinned to it: a model that is
-exchanged midway ends the command instead of mixing two models in one accuracy.
+The benchmark is passed over twice, the first time before anything is sent, and a few rows are in
+memory at a time. The service's fingerprint is asked for first and every request is pinned to it: a
+model that is exchanged midway ends the command instead of mixing two models in one accuracy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mmreward_client.cli.progress import progress
 from mmreward_client.cli.rows import Row
 from mmreward_client.errors import RewardError, UnknownModel
 from mmreward_client.evaluation.answering import AnswerFile, Origin
-from mmreward_client.evaluation.questions import Question
+from mmreward_client.evaluation.questions import Key, Question, QuestionFile
 from mmreward_client.schema import PairItem, PairResult
 from mmreward_client.sync import RewardClient
 
@@ -51,20 +52,22 @@ class Through:
                 return Origin(card.provenance.fingerprint, self.request)
         raise UnknownModel(f"the service has no model {wanted!r}", status=404, param="model")
 
-    def answer(self, file: Path, questions: Sequence[Question], output: Path) -> None:
+    def answer(self, questions: QuestionFile, keys: Collection[Key], output: Path) -> None:
         """Ask for every question that has no answer in `output` yet.
+
+        Args:
+            keys: those of all the questions, from an earlier pass.
 
         Raises:
             RewardError: a request failed as a whole; what was answered until then is in the file.
-            InvalidInput: the file holds other answers.
+            InvalidInput: the file holds other answers, or another process is writing it.
             OSError: the file cannot be written.
         """
         origin = self.origin()
-        with AnswerFile(output, origin, questions) as answers:
-            open_questions = [one for one in questions if one.key not in answers.answered]
+        with AnswerFile(output, origin, keys) as answers:
             say_what_was_found(answers)
             try:
-                self._ask(file, open_questions, answers, origin.fingerprint)
+                self._ask(questions, len(keys), answers, origin.fingerprint)
             except RewardError:
                 typer.echo(
                     f"mmreward: the answers so far are in {output}; the same command goes on "
@@ -74,13 +77,20 @@ class Through:
                 raise
 
     def _ask(
-        self, file: Path, questions: Sequence[Question], answers: AnswerFile, fingerprint: str
+        self, questions: QuestionFile, total: int, answers: AnswerFile, fingerprint: str
     ) -> None:
         options = {**self.sampling, "pin": self.client.config.pin or fingerprint}
-        by_line = {question.line: question for question in questions}
-        with progress(file.name, len(questions)) as advance:
+        under_way: dict[int, Question] = {}
+
+        def rows() -> Iterator[Row]:
+            for question in questions:
+                if question.key not in answers.answered:
+                    under_way[question.line] = question
+                    yield row_of(questions.path, question)
+
+        with progress(questions.path.name, total - len(answers.answered)) as advance:
             for outcome in run_batches(
-                [row_of(file, question) for question in questions],
+                rows(),
                 lambda items: self.client.pairs(items, **options),
                 item_kind=PairItem,
                 result_kind=PairResult,
@@ -89,7 +99,7 @@ class Through:
             ):
                 report_bad_row(outcome)
                 assert isinstance(outcome.result, PairResult)
-                answers.add(by_line[outcome.row.line], outcome.result)
+                answers.add(under_way.pop(outcome.row.line), outcome.result)
                 advance()
 
 

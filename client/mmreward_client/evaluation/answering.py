@@ -8,8 +8,8 @@ pair has null rewards, on which the released metric script stops: it knows no fa
 Resuming keeps every line that has rewards and asks for the rest again: rows not reached, rows that
 failed, and a last line that a kill cut in two. (The released script resumes by id, and so loses the
 remaining pairs of a question that was half answered.) Lines of another model, of other sampling, or
-of rows that the benchmark file does not hold are refused: a file has one origin. Two processes must
-not write one file; changed picture files are not noticed.
+of rows that the benchmark file does not hold are refused: a file has one origin. The file is locked
+while it is written, so that two processes cannot write it; changed picture files are not noticed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from mmreward_client.data.source import json_object
 from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.answers import judged
-from mmreward_client.evaluation.questions import Question, row_sha256
+from mmreward_client.evaluation.questions import Key, Question, row_sha256
+from mmreward_client.evaluation.single_writer import lock, open_locked
 from mmreward_client.schema import PairResult, Scored
 
 
@@ -47,19 +48,25 @@ class AnswerFile:
 
     Raises:
         OSError: the file cannot be read or written.
-        InvalidInput: it holds something else than answers of this origin to these questions.
+        InvalidInput: it holds something else than answers of this origin to these questions, or
+            another process is writing it.
     """
 
-    def __init__(self, path: Path, origin: Origin, questions: Collection[Question]) -> None:
+    def __init__(self, path: Path, origin: Origin, asked: Collection[Key]) -> None:
         self.path = path
         self._origin = origin
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        kept = self._kept(lines, {question.key for question in questions})
-        self.answered = frozenset(kept)
-        self.asked_again = sum(bool(line.strip()) for line in lines) - len(kept)
-        if len(kept) < len(lines):
-            _replace(path, b"".join(kept.values()))
-        self._file = path.open("ab")
+        self._file = open_locked(path)
+        try:
+            self._file.seek(0)
+            lines = self._file.read().splitlines(keepends=True)
+            kept = self._kept(lines, asked)
+            self.answered = frozenset(kept)
+            self.asked_again = sum(bool(line.strip()) for line in lines) - len(kept)
+            if len(kept) < len(lines):
+                self._file = _replaced(self._file, path, b"".join(kept.values()))
+        except BaseException:
+            self._file.close()
+            raise
 
     def add(self, question: Question, result: PairResult) -> None:
         """Write the answer; once this returns, a kill of this process does not lose it."""
@@ -81,10 +88,8 @@ class AnswerFile:
     ) -> None:
         self.close()
 
-    def _kept(
-        self, lines: list[bytes], asked: set[tuple[str, int]]
-    ) -> dict[tuple[str, int], bytes]:
-        kept: dict[tuple[str, int], bytes] = {}
+    def _kept(self, lines: list[bytes], asked: Collection[Key]) -> dict[Key, bytes]:
+        kept: dict[Key, bytes] = {}
         seen: Counter[str] = Counter()
         for number, line in enumerate(lines, start=1):
             cut = number == len(lines) and not line.endswith(b"\n")
@@ -143,11 +148,18 @@ def _critique(scored: Scored | None) -> str | None:
     return texts[0] if texts else None
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that at every moment either the old or the new content is there."""
-    beside = path.with_name(path.name + ".part")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+def _replaced(file: BinaryIO, path: Path, content: bytes) -> BinaryIO:
+    """The file with other content, locked; at every moment the old or the new content is there."""
+    beside = path.with_name(path.name + ".part").open("wb")
+    try:
+        # Locked before it has the name: nobody else gets in between.
+        lock(beside, path)
+        beside.write(content)
+        beside.flush()
+        os.fsync(beside.fileno())
+        os.replace(beside.name, path)
+    except BaseException:
+        beside.close()
+        raise
+    file.close()
+    return beside

@@ -87,10 +87,12 @@ def _media(row: dict[str, Any]) -> str:
     found = next(
         (row[name] for name in ("image", "images", "image_path", "video") if row.get(name)), ""
     )
-    if isinstance(found, dict):
-        found = found.get("frames") or ""
+    if isinstance(found, dict) and "frames" in found:
+        found = found["frames"]
     listed = found if isinstance(found, list) else [found]
-    return " ".join(part for part in listed if isinstance(part, str))
+    # A picture that lay inside its row is named by the path that stood beside its bytes.
+    paths = [part.get("path") if isinstance(part, dict) else part for part in listed]
+    return " ".join(path for path in paths if isinstance(path, str))
 
 
 def _outcome(row: dict[str, Any]) -> tuple[tuple[float, float] | None, str]:

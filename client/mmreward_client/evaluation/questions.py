@@ -1,9 +1,9 @@
-"""The rows of a benchmark file as pairs that can be sent, each with a key that knows it again.
+"""The rows of a benchmark as pairs that can be sent, each with a key that knows it again.
 
 The rows are kept as they are, since an answer file is the benchmark's own rows with the rewards
-added; what they mean is read by `mmreward_client.data`. A row that cannot be sent keeps its place
-and says why; a line that is no row at all (no JSON object, no id) ends the reading before anything
-is sent.
+added (`question_rows` tells what becomes of pictures inside them); what they mean is read by
+`mmreward_client.data`. A row that cannot be sent keeps its place and says why; a line that is no
+row at all (no JSON object, no id) ends the reading before anything is sent.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from mmreward_client.data.columns import Columns, pair_of_row
+from mmreward_client.data.forms import build_of, default_root, rows_of
 from mmreward_client.data.media import RowMedia
 from mmreward_client.data.mm_rlhf import build_mm_rlhf
 from mmreward_client.data.options import ReadOptions
 from mmreward_client.data.pair import ImageSource, PreferencePair
 from mmreward_client.data.problems import FieldProblem
-from mmreward_client.data.source import SourceRow, json_rows
+from mmreward_client.data.reader import BuildPair
+from mmreward_client.data.source import SourceRow
 from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.answers import judged
+from mmreward_client.evaluation.question_rows import answer_row, plain_row
 
 # What an answer file adds to a row; left out of the key, so that answers can be asked anew.
 ANSWER_FIELDS = (
@@ -32,51 +35,93 @@ ANSWER_FIELDS = (
     *("fingerprint", "request", "row_sha256"),
 )
 
+Key = tuple[str, int]
+"""SHA-256 of a row's own fields, and which of several equal rows it is."""
+
 
 @dataclass(frozen=True)
 class Question:
     """One row.
 
     Attributes:
-        key: SHA-256 of the row's own fields, and which of several equal rows it is.
-        item: the pair as `RewardClient.pairs` takes it, with paths for pictures.
+        row: as it stands in the answer file, without what that adds.
+        item: the pair as `RewardClient.pairs` takes it, with paths for pictures in files.
         error: why it cannot be sent; None if it can.
     """
 
     row: dict[str, Any]
-    key: tuple[str, int]
+    key: Key
     line: int
     item: dict[str, Any]
     error: str | None = None
 
 
-def read_questions(path: Path, options: ReadOptions, *, mode: str) -> Iterator[Question]:
-    """The rows of a JSONL file in order; empty lines are skipped.
+@dataclass(frozen=True)
+class QuestionFile:
+    """A benchmark that can be passed over again and again; one row is in memory at a time.
+
+    Attributes:
+        form: one of `data.forms.FORMS`; None: JSON lines, parquet or a saved dataset with MM-RLHF's
+            columns, media or not.
+        columns, split: as `data.forms.reader_of` takes them.
+    """
+
+    path: Path
+    options: ReadOptions
+    mode: str
+    form: str | None = None
+    columns: Columns | None = None
+    split: str | None = None
+
+    def __iter__(self) -> Iterator[Question]:
+        return read_questions(
+            self.path,
+            self.options,
+            mode=self.mode,
+            form=self.form,
+            columns=self.columns,
+            split=self.split,
+        )
+
+
+def read_questions(
+    path: Path,
+    options: ReadOptions,
+    *,
+    mode: str,
+    form: str | None = None,
+    columns: Columns | None = None,
+    split: str | None = None,
+) -> Iterator[Question]:
+    """The rows of a file or saved dataset in order; empty lines are skipped.
 
     Args:
         options: where pictures are and how videos are sampled; its policies do not matter here.
+        form, columns, split: see `QuestionFile`.
 
     Raises:
         OSError: the file cannot be read.
-        InvalidInput: a line is no row of a benchmark; the message begins with file and line.
+        InvalidInput: a line is no row of a benchmark (the message begins with file and line), or
+            there is no such form or split.
     """
-    media = RowMedia.of(options, path.parent)
+    build = _pair if form is None else build_of(form, columns)
+    media = RowMedia.of(options, default_root(path))
     seen: Counter[str] = Counter()
-    for source in json_rows(path):
+    for source in rows_of(path, split)():
         try:
             if source.error is not None:
                 raise InvalidInput(source.error)
-            row = _own_fields(dict(source.fields))
+            fields = _own_fields(dict(source.fields))
+            item, pair, problem = _item(replace(source, fields=fields), media, mode, build)
+            row = answer_row(plain_row(fields), pair, form, source.where.line)
             judged({**row, "rewards": None})  # what could not be read back with its rewards
         except InvalidInput as error:
             raise InvalidInput(f"{source.where}: {error}") from None
         digest = row_sha256(row)
         key = (digest, seen[digest])
         seen[digest] += 1
-        try:
-            item, problem = _item(replace(source, fields=row), media, mode), None
-        except FieldProblem as error:
-            item, problem = {"id": str(row["id"])}, str(error)
+        if pair is None:
+            item = {"id": str(row["id"])}
         yield Question(row, key, source.where.line, item, problem)
 
 
@@ -90,8 +135,14 @@ def _own_fields(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in ANSWER_FIELDS}
 
 
-def _item(source: SourceRow, media: RowMedia, mode: str) -> dict[str, Any]:
-    pair = _pair(source, media)
+def _item(
+    source: SourceRow, media: RowMedia, mode: str, build: BuildPair
+) -> tuple[dict[str, Any], PreferencePair | None, str | None]:
+    """What is sent, and the pair; or nothing, no pair, and why."""
+    try:
+        pair = build(source, media)
+    except FieldProblem as error:
+        return {}, None, str(error)
     item: dict[str, Any] = {"id": pair.id, "mode": mode, "prompt": pair.prompt}
     item |= {"chosen": pair.chosen, "rejected": pair.rejected}
     if mode == "given":
@@ -102,7 +153,7 @@ def _item(source: SourceRow, media: RowMedia, mode: str) -> dict[str, Any]:
     if pair.video is not None:
         frames = [_sendable(frame) for frame in pair.video.frames]
         item["video"] = {"frames": frames, "fps": pair.video.fps}
-    return item
+    return item, pair, None
 
 
 def _pair(source: SourceRow, media: RowMedia) -> PreferencePair:

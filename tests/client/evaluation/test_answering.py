@@ -40,8 +40,12 @@ def path(tmp_path):
     return tmp_path / "answers.jsonl"
 
 
+def keys(questions):
+    return {question.key for question in questions}
+
+
 def fill(path, questions, results, origin=ORIGIN):
-    with AnswerFile(path, origin, questions) as answers:
+    with AnswerFile(path, origin, keys(questions)) as answers:
         for question, result in zip(questions, results, strict=False):
             answers.add(question, result)
     return path.read_bytes()
@@ -53,7 +57,7 @@ def ids(path):
 
 def test_a_line_is_there_once_it_is_added(path, questions):
     """Nothing waits in a buffer of this process."""
-    with AnswerFile(path, ORIGIN, questions) as answers:
+    with AnswerFile(path, ORIGIN, keys(questions)) as answers:
         for count, question in enumerate(questions, start=1):
             answers.add(question, good())
             assert len(path.read_bytes().splitlines()) == count
@@ -66,7 +70,7 @@ def test_every_cut_of_the_file_resumes(path, questions):
     edges = {start + step for start in starts for step in (-1, 0, 1)}
     for length in sorted({*range(0, len(content), 97), *edges} & {*range(len(content) + 1)}):
         path.write_bytes(content[:length])
-        with AnswerFile(path, ORIGIN, questions) as answers:
+        with AnswerFile(path, ORIGIN, keys(questions)) as answers:
             whole = sum(start <= length for start in starts) - 1
             assert len(answers.answered) == whole
             assert path.read_bytes() == content[: starts[whole]]
@@ -75,7 +79,7 @@ def test_every_cut_of_the_file_resumes(path, questions):
 def test_failures_are_dropped_and_asked_again(path, questions):
     """A failed pair has no answer; the others keep theirs, byte for byte."""
     content = fill(path, questions, [good(), FAILED, good()]).splitlines(keepends=True)
-    with AnswerFile(path, ORIGIN, questions) as answers:
+    with AnswerFile(path, ORIGIN, keys(questions)) as answers:
         assert len(answers.answered) == 2
         assert answers.asked_again == 1
         assert questions[1].key not in answers.answered
@@ -93,7 +97,7 @@ def test_another_origin_is_refused(path, questions, origin, reason):
     """The file stays as it is, whatever is asked of it."""
     content = fill(path, questions, [good(), FAILED])
     with pytest.raises(InvalidInput, match=rf"answers\.jsonl:1: {reason}"):
-        AnswerFile(path, origin, questions)
+        AnswerFile(path, origin, keys(questions))
     assert path.read_bytes() == content
 
 
@@ -101,7 +105,7 @@ def test_rows_of_another_benchmark_are_refused(path, questions):
     """An answer to no question would count in the accuracy of this benchmark."""
     fill(path, questions, [good()] * 5)
     with pytest.raises(InvalidInput, match="5: answers no row"):
-        AnswerFile(path, ORIGIN, questions[:4])
+        AnswerFile(path, ORIGIN, keys(questions[:4]))
 
 
 @pytest.mark.parametrize("line", ["{oops\n", '{"id": "1"}\n', '{"id": "1", "rewards": [1, 2]}\n'])
@@ -109,7 +113,7 @@ def test_a_file_of_someone_else_is_refused(path, questions, line):
     """Nothing that this command did not write is overwritten or dropped."""
     path.write_text(line + line)
     with pytest.raises(InvalidInput, match=r"answers\.jsonl:1: "):
-        AnswerFile(path, ORIGIN, questions)
+        AnswerFile(path, ORIGIN, keys(questions))
     assert path.read_text() == line + line
 
 

@@ -187,6 +187,24 @@ def test_kill_and_resume(make_service, pictures, write, tmp_path):
     assert all(answer["rewards"] for answer in answers)
 
 
+def test_two_runs_do_not_write_one_file(make_service, pictures, write, tmp_path):
+    """The second is refused while the first is at work, and the answers of the first are whole."""
+    engine = FakeEngine(seconds_per_token=0.004)
+    url = make_service(engine)
+    file, output = write("bench.jsonl", [row(n) for n in range(8)]), tmp_path / "a.jsonl"
+    command = (file, "--url", url, "--image-root", pictures, "--output", output, "--batch-size", 1)
+    program = [sys.executable, "-m", "mmreward_client.cli.main", "evaluate"]
+    first = subprocess.Popen([*program, *map(str, command), "--concurrency", "1"])
+    try:
+        wait_for(lambda: output.exists() and output.read_bytes().count(b"\n") >= 1)
+        done = evaluate(*command)
+        assert done.exit_code == 1
+        assert f"{output} is being written by another process" in done.stderr
+    finally:
+        assert first.wait(60) == 0
+    assert len(lines(output)) == 8
+
+
 def test_another_model_is_refused(make_service, url, pictures, write, tmp_path):
     """Answers of two fingerprints do not get into one file, and the file stays as it was."""
     file, output = write("bench.jsonl", [row(0), row(1)]), tmp_path / "a.jsonl"

@@ -113,7 +113,7 @@ def failures_end_the_command() -> Iterator[None]:
         say(f"{type(error).__name__}: {error}")
         raise typer.Exit(1) from error
     except OSError as error:
-        say(f"{error.filename}: {error.strerror}")
+        say(f"{error.filename or 'output'}: {error.strerror}")
         raise typer.Exit(1) from error
 
 
