@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mmreward_client.cli import evaluate, pairs, score
+from mmreward_client.cli import evaluate, evaluate_hallucination, evaluate_safety, pairs, score
 
 app = typer.Typer(
     name="mmreward",
@@ -18,6 +18,12 @@ app.command("score", help="Critique and score responses to an image.")(score.sco
 app.command("pairs", help="Score pairs: margin δ, its probability, β of MM-DPO.")(pairs.pairs)
 app.command("evaluate", help="Accuracy on a preference benchmark, baselines beside it.")(
     evaluate.evaluate
+)
+app.command("evaluate-safety", help="ASR and RtA of what a model wrote.")(
+    evaluate_safety.evaluate_safety
+)
+app.command("evaluate-hallucination", help="CHAIR rates of image descriptions.")(
+    evaluate_hallucination.evaluate_hallucination
 )
 
 

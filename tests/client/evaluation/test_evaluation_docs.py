@@ -6,9 +6,11 @@ import re
 import shlex
 from pathlib import Path
 
+import pyarrow
 import pytest
 from mmreward_client.cli.app import app
 from mmreward_service.engine.fake import FakeEngine
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 PAGE = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
@@ -24,8 +26,14 @@ def folder(tmp_path, pictures, write, monkeypatch):
     """The files that the examples name."""
     (answers,) = blocks("json")
     (tmp_path / "answers.jsonl").write_text(answers)
+    generations, descriptions = blocks("jsonl")
+    (tmp_path / "generations.jsonl").write_text(generations)
+    (tmp_path / "descriptions.jsonl").write_text(descriptions)
+    (tmp_path / "objects.txt").write_text(blocks("text")[-1])
     row = {"image": "mcq/0.png", "prompt": "Which?", "chosen": "A.", "rejected": "B."}
     write("bench.jsonl", [{"id": str(n), **row} for n in range(2)])
+    table = pyarrow.Table.from_pylist([{"question": "Which?", "chosen": "A.", "rejected": "B."}])
+    parquet.write_table(table, tmp_path / "pairs.parquet")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -38,19 +46,24 @@ def run(command, url=ADDRESS):
 def test_commands(folder, make_service):
     """Every command exits with 0 and leaves the files that the page promises."""
     commands = re.findall(r"^\$ mmreward (.*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 7
     url = make_service(FakeEngine())
     for command in commands:
         done = run(command, url)
         assert done.exit_code == 0, done.output
-    for name in ("bench.answers.jsonl", "none.jsonl", "plots/margins.png"):
+    written = ("bench.answers.jsonl", "none.jsonl", "pairs.answers.jsonl", "plots/margins.png")
+    for name in written:
         assert (folder / name).is_file()
 
 
-def test_the_table_is_the_printed_one(folder):
-    """What the page shows below the first command is its output, letter by letter."""
-    done = run("evaluate --answers answers.jsonl")
-    shown = blocks("text")[0]
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [("evaluate --answers answers.jsonl", 0), ("evaluate-safety generations.jsonl", 1)],
+)
+def test_the_table_is_the_printed_one(folder, command, place):
+    """What the page shows below a command is its output, letter by letter."""
+    done = run(command)
+    shown = blocks("text")[place]
     assert [line.rstrip() for line in done.stdout.splitlines()] == shown.splitlines()
 
 
