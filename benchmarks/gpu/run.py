@@ -9,6 +9,7 @@ Steps, each a process of its own, so that one failure does not hide the others:
                            CUDA graphs on: the score against transformers, alone against a crowd
     single_pass            what the score costs with the configuration of Qwen2.5-VL-7B, random
                            weights (load_format dummy), the real tokenizer, bfloat16
+    training_step          time and memory of a training step beside the plain loop, medium model
 
 A step that this machine cannot run is reported as failed, with the end of its log. The exit code is
 the number of failed steps. The second runner needs a GPU: with --small it is left out without one.
@@ -85,6 +86,15 @@ def plan(
         *("--kv-cache-gib", "0.5" if small else "8"),
         *("--output", str(output / "single_pass.json")),
         *(size + model),
+        *(["--cache", str(cache)] if cache else []),
+    ]
+    on_gpu = torch.cuda.is_available()
+    steps["training_step"] = [
+        str(BENCHMARKS / "training_step.py"),
+        *("--rounds", str(rounds), "--photos", photos, "--dtype", dtype),
+        *("--device", "cuda" if on_gpu else "cpu", "--pairs", "1" if small else "8"),
+        *("--output", str(output / "training_step.json")),
+        *(["--model", str(checkpoint)] if checkpoint else []),
         *(["--cache", str(cache)] if cache else []),
     ]
     return steps

@@ -48,6 +48,25 @@ def test_the_gpu_script_at_small_size(benchmarks: Path, tiny_model: Path, tmp_pa
     assert max(single["max_score_difference_to_single_pass"].values()) < 1e-3
 
 
+def test_a_training_step_beside_the_plain_loop(
+    benchmarks: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """All ways of computing a step have one loss; a shared prompt is computed once."""
+    output = tmp_path / "step.json"
+    run(
+        sys.executable,
+        benchmarks / "training_step.py",
+        *("--model", tiny_model, "--rounds", "1", "--pairs", "2", "--photos", "drawn"),
+        *("--threads", "1", "--output", output),
+    )
+    result = read(output)
+    losses = list(result["losses"].values())
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-4)
+    assert result["tokens_computed"]["shared"] < result["tokens_computed"]["plain"]
+    assert result["tokens_computed"]["rows"] == result["tokens_computed"]["plain"]
+    assert all(memory > 0 for memory in result["peak_mib_over_weights"].values())
+
+
 @on_vllm
 def test_over_http_beside_the_bare_engine(
     engine: str, benchmarks: Path, tiny_model: Path, tmp_path: Path

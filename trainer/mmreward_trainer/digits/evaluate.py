@@ -33,7 +33,7 @@ class Sizes:
     held: int = 1200
     sampled: int = 400
     calibration: int = 2000
-    calibration_sampled: int = 800
+    calibration_sampled: int = 1200
 
 
 # A fit rests on errors, and clean pairs yield few: calibration pairs are hard more often.
