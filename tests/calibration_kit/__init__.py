@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from mmreward_client.data import ReadOptions
+from mmreward_client.evaluation.questions import QuestionFile
 from mmreward_trainer.calibration.validation import read_validation
 from mmreward_trainer.training_rows import write_training_rows
 
@@ -48,8 +49,8 @@ def rewarded(rows: list[dict[str, Any]], seed: int = 0) -> list[dict[str, Any]]:
 
 def train_on(folder: Path, pairs: Path | None) -> None:
     """Tell the checkpoint that it was trained on the rows of a file."""
-    rows = read_validation(pairs, ReadOptions(), mode="none") if pairs else []
-    facts = write_training_rows(folder, (one.pair.fingerprint() for one in rows if one.pair))
+    rows = read_validation(QuestionFile(pairs, ReadOptions(), "none")) if pairs else []
+    facts = write_training_rows(folder, (one.fingerprint for one in rows))
     config = json.loads((folder / "config.json").read_text())
     config["reward"]["training_rows"] = facts
     (folder / "config.json").write_text(json.dumps(config))

@@ -87,7 +87,7 @@ def overlap(
         InvalidInput: a picture of a pair cannot be read.
     """
     known = read_training_rows(folder, spec)
-    return [pair for pair in pairs if _holds(known, _prefix(pair.fingerprint()))]
+    return [pair for pair in pairs if holds(known, pair.fingerprint())]
 
 
 def read_training_rows(folder: Path, spec: RewardSpec) -> NDArray[np.uint64]:
@@ -118,16 +118,21 @@ def read_training_rows(folder: Path, spec: RewardSpec) -> NDArray[np.uint64]:
     return known
 
 
+def holds(known: NDArray[np.uint64], fingerprint: str) -> bool:
+    """Whether a row is among those of `read_training_rows`.
+
+    Raises:
+        ValueError: the fingerprint is not a SHA-256 in lower-case hexadecimal.
+    """
+    value = np.uint64(_prefix(fingerprint))
+    place = int(np.searchsorted(known, value))
+    return place < len(known) and bool(known[place] == value)
+
+
 def _prefix(fingerprint: str) -> int:
     if not _SHA256.fullmatch(fingerprint):
         raise ValueError(f"{fingerprint!r:.80} is no SHA-256 in lower-case hexadecimal")
     return int(fingerprint[:16], 16)
-
-
-def _holds(known: NDArray[np.uint64], prefix: int) -> bool:
-    value = np.uint64(prefix)
-    place = int(np.searchsorted(known, value))
-    return place < len(known) and bool(known[place] == value)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -291,7 +291,8 @@ def test_no_password_comes_into_the_report(checkpoint, answered) -> None:
     """An address may hold one; the report keeps host and path."""
     settings = Settings(
         checkpoint=checkpoint, pairs=answered[0], answers=(), mode="none", critiques=(1,),
-        url="https://me:secret@reward.example:8443/base", kind="critique", choice="auto",
+        url="https://me:secret@reward.example:8443/base", form=None, columns=(), split=None,
+        kind="critique", choice="auto",
         report=checkpoint, image_root=None, frames=16, fps=1.0, seed=0, dry_run=True,
         unchecked=False, batch_size=1, concurrency=1, timeout_s=1.0,
     )  # fmt: skip

@@ -5,19 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from calibration_kit import rewarded, row
 from hypothesis import given
 from hypothesis import strategies as st
 from mmreward_client.data import ReadOptions
+from mmreward_client.data.forms import columns_of, reader_of
 from mmreward_client.errors import InvalidInput
+from mmreward_client.evaluation.questions import QuestionFile
 from mmreward_trainer.calibration.groups import group_numbers
 from mmreward_trainer.calibration.margins import Margins, read_margins
 from mmreward_trainer.calibration.validation import read_validation
+from pyarrow import parquet
 
 
 def margins(pairs: Path, answers: Path, **said: object) -> Margins:
-    return read_margins(answers, read_validation(pairs, ReadOptions(), mode="generate"), **said)
+    rows = list(read_validation(QuestionFile(pairs, ReadOptions(), "generate")))
+    return read_margins(answers, rows, **said)
 
 
 def test_margins_in_the_order_of_the_pairs(write) -> None:
@@ -134,3 +139,29 @@ def test_an_answer_file_of_the_released_script_needs_to_be_told(write) -> None:
     pairs, file = write("pairs.jsonl", rows), write("answers.jsonl", answers)
     found = margins(pairs, file, mode="given", critiques=1)
     assert (found.mode, found.critiques, found.fingerprint) == ("given", 1, None)
+
+
+def test_rows_of_any_form_have_the_fingerprints_of_the_readers(write, pictures: Path) -> None:
+    """Columns of other names, ties among them, and pictures inside a table: what a training run
+    would list is what is looked up."""
+    rows = [
+        {
+            "question": f"Which, {n}?",
+            "good": "This.",
+            "bad": "That.",
+            "pic": f"{n}.png",
+            "even": n == 2,
+        }
+        for n in range(4)
+    ]
+    columns = columns_of("prompt=question,chosen=good,rejected=bad,images=pic,is_tie=even")
+    lines = write("named.jsonl", rows)
+    table = pictures / "inside.parquet"
+    inside = [{**one, "pic": (pictures / one["pic"]).read_bytes()} for one in rows]
+    parquet.write_table(pyarrow.Table.from_pylist(inside), table)
+    expected = [one.fingerprint() for one in reader_of(lines, "pairs", ReadOptions(), columns)]
+    for path in (lines, table):
+        found = list(read_validation(QuestionFile(path, ReadOptions(), "none", "pairs", columns)))
+        assert [one.fingerprint for one in found] == expected
+        assert [one.is_tie for one in found] == [False, False, True, False]
+    assert len(set(expected)) == 4

@@ -7,7 +7,7 @@ an interruption. Nothing is written to the checkpoint before every fit is done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 
 from mmreward_client import RewardClient
 from mmreward_client.cli.evaluate_service import Through
-from mmreward_client.cli.progress import progress
-from mmreward_client.data import PreferencePair, ReadOptions
+from mmreward_client.data import ReadOptions
+from mmreward_client.data.forms import columns_of
 from mmreward_client.errors import RewardError
+from mmreward_client.evaluation.questions import Key, QuestionFile
 from mmreward_service.reward.checkpoint import CheckpointError, load_spec, weights_fingerprint
 from mmreward_service.reward.spec import Calibration, Kind, Mode, RewardSpec
 from rich.console import Console
@@ -28,9 +29,15 @@ from mmreward_trainer.calibration.reporting import Report, draw_report, way, wri
 from mmreward_trainer.calibration.temperature import CalibrationError
 from mmreward_trainer.calibration.validation import ValidationRow, read_validation
 from mmreward_trainer.calibration.writing import replace_calibrations
-from mmreward_trainer.training_rows import TrainingRowsError, TrainingRowsUnknown, overlap
+from mmreward_trainer.training_rows import (
+    TrainingRowsError,
+    TrainingRowsUnknown,
+    holds,
+    read_training_rows,
+)
 
 _SHOWN_PLACES = 5
+_ROWS_PER_SIGN = 100
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Settings:
 
     Attributes:
         answers: answer files; empty: ask `url`.
+        form, columns, split: what `pairs` holds, see `mmreward_client.data.forms`.
         critiques: one fit for each K; with answer files at most one, where they do not say it.
         unchecked: go on where it cannot be told whether pairs were trained on, or what is served.
     """
@@ -49,6 +57,9 @@ class Settings:
     url: str | None
     mode: Mode | None
     critiques: tuple[int, ...]
+    form: str | None
+    columns: tuple[str, ...]
+    split: str | None
     kind: Kind
     choice: Choice
     report: Path
@@ -61,6 +72,20 @@ class Settings:
     batch_size: int
     concurrency: int
     timeout_s: float
+
+    def questions(self) -> QuestionFile:
+        """The validation pairs as the evaluation reads them.
+
+        Raises:
+            InvalidInput: columns that no pair has.
+        """
+        options = ReadOptions(
+            image_root=self.image_root, max_frames=self.frames, source_fps=self.fps
+        )
+        columns = columns_of(*self.columns) if self.columns else None
+        # The mode decides about the critiques that are sent, and about no key.
+        mode = self.mode or "generate"
+        return QuestionFile(self.pairs, options, mode, self.form, columns, self.split)
 
     def shown(self) -> dict[str, Any]:
         """As JSON holds it; of an address, no user and no password."""
@@ -98,18 +123,16 @@ def _run(settings: Settings, api_key: str | None, console: Console) -> int:
     spec = load_spec(settings.checkpoint)
     if settings.kind not in spec.kinds:
         raise Refused(f"{settings.checkpoint} is no {settings.kind}: its kinds are {spec.kinds}")
-    options = ReadOptions(
-        image_root=settings.image_root, max_frames=settings.frames, source_fps=settings.fps
-    )
-    rows = read_validation(settings.pairs, options, mode=settings.mode or "generate")
-    notes = _unusable(settings.pairs, rows)
+    questions = settings.questions()
+    rows = _read(questions, console)
+    notes = _unusable(rows)
     checked = _check_overlap(settings, spec, rows, notes)
     settings.report.mkdir(parents=True, exist_ok=True)
     if settings.answers:
         notes.append("whether this checkpoint gave the answers was not checked")
         listed = settings.answers
     else:
-        listed = _ask(settings, api_key, rows, notes)
+        listed = _ask(settings, api_key, questions, {row.key for row in rows}, notes)
     fits, refused = _fits(settings, spec, _margins(settings, rows, listed), checked)
     report = Report(settings.shown(), fits, refused, notes, written=False)
     # The report first: a picture that cannot be drawn must not leave a calibration without one.
@@ -122,11 +145,24 @@ def _run(settings: Settings, api_key: str | None, console: Console) -> int:
     return 1 if refused else 0
 
 
-def _unusable(path: Path, rows: list[ValidationRow]) -> list[str]:
-    broken = [row.question for row in rows if row.question.error is not None]
+def _read(questions: QuestionFile, console: Console) -> list[ValidationRow]:
+    """All rows; each picture is read for its fingerprint, which takes its time."""
+    rows: list[ValidationRow] = []
+    with console.status(f"{questions.path}") as status:
+        for row in read_validation(questions):
+            rows.append(row)
+            if len(rows) % _ROWS_PER_SIGN == 0:
+                status.update(f"{questions.path}: {len(rows)} rows, pictures included")
+    if not rows:
+        raise Refused(f"{questions.path} holds no rows")
+    return rows
+
+
+def _unusable(rows: list[ValidationRow]) -> list[str]:
+    broken = [row for row in rows if row.error is not None]
     if not broken:
         return []
-    first = "; ".join(f"{path}:{one.line}: {one.error}" for one in broken[:_SHOWN_PLACES])
+    first = "; ".join(f"{row.where}: {row.error}" for row in broken[:_SHOWN_PLACES])
     return [f"{len(broken)} of {len(rows)} rows cannot be used: {first}"]
 
 
@@ -138,9 +174,9 @@ def _check_overlap(
     Raises:
         Refused: pairs that were trained on, or an overlap that cannot be looked up.
     """
-    pairs = [row.pair for row in rows if row.pair is not None]
+    usable = [row for row in rows if row.error is None]
     try:
-        found = overlap(settings.checkpoint, spec, _shown(pairs))
+        known = read_training_rows(settings.checkpoint, spec)
     except TrainingRowsUnknown as error:
         if not settings.unchecked:
             raise Refused(
@@ -149,31 +185,27 @@ def _check_overlap(
             ) from error
         notes.append("whether these pairs were trained on was not checked")
         return False
+    found = [row for row in usable if holds(known, row.fingerprint)]
     if found:
-        raise Refused(_told(found, len(pairs)))
+        raise Refused(_told(found, len(usable)))
     return True
 
 
-def _shown(pairs: list[PreferencePair]) -> Iterator[PreferencePair]:
-    """The pairs one by one, with a bar: a fingerprint reads every picture."""
-    with progress("overlap with the training rows", len(pairs)) as advance:
-        for pair in pairs:
-            yield pair
-            advance()
-
-
-def _told(found: list[PreferencePair], total: int) -> str:
-    places = ", ".join(str(pair.where) for pair in found[:_SHOWN_PLACES])
+def _told(found: list[ValidationRow], total: int) -> str:
+    places = ", ".join(str(row.where) for row in found[:_SHOWN_PLACES])
     more = f" and {len(found) - _SHOWN_PLACES} more" if len(found) > _SHOWN_PLACES else ""
     return f"{len(found)} of {total} pairs were trained on: {places}{more}"
 
 
 def _ask(
-    settings: Settings, api_key: str | None, rows: list[ValidationRow], notes: list[str]
+    settings: Settings,
+    api_key: str | None,
+    questions: QuestionFile,
+    keys: Collection[Key],
+    notes: list[str],
 ) -> tuple[Path, ...]:
     """An answer file for each K, in the report folder; those that are there are gone on with."""
     assert settings.url is not None
-    questions = [row.question for row in rows]
     files = []
     with RewardClient(
         settings.url,
@@ -188,7 +220,7 @@ def _ask(
             request |= {"frames": settings.frames, "fps": settings.fps}
             through = Through(client, sampling, request, settings.batch_size, settings.concurrency)
             path = settings.report / f"answers-{settings.mode}-{critiques}.jsonl"
-            through.answer(settings.pairs, questions, path)
+            through.answer(questions, keys, path)
             files.append(path)
     return tuple(files)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.answers import judged
 from mmreward_client.evaluation.benchmarks import category_of, recognise
 from mmreward_client.evaluation.judged import Judged
-from mmreward_client.evaluation.questions import row_sha256
+from mmreward_client.evaluation.questions import Key, row_sha256
 from mmreward_service.reward.spec import Mode
 from numpy.typing import NDArray
 
@@ -57,11 +57,11 @@ class _Answers:
     """An answer file while it is read; every line must tell the same origin."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, int], Judged] = {}
+        self.rows: dict[Key, Judged] = {}
         self.origin: tuple[Any, Any] | None = None
         self._seen: Counter[str] = Counter()
 
-    def add(self, row: dict[str, Any], known: Mapping[tuple[str, int], object]) -> None:
+    def add(self, row: dict[str, Any], known: Collection[Key]) -> None:
         origin = (row.get("fingerprint"), row.get("request"))
         if self.origin is not None and origin != self.origin:
             raise InvalidInput("is of another model or other sampling than the lines above")
@@ -92,7 +92,7 @@ def read_margins(
             they were answered is not said, said twice differently, or not what a service does by
             default; the message begins with the file.
     """
-    known = {row.question.key: row for row in rows}
+    known = {row.key for row in rows}
     answers = _Answers()
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -111,7 +111,7 @@ def read_margins(
     used: list[tuple[ValidationRow, Judged]] = []
     left_out: Counter[str] = Counter()
     for row in rows:
-        answer = answers.rows.get(row.question.key)
+        answer = answers.rows.get(row.key)
         if (reason := _why_not(row, answer)) is not None:
             left_out[reason] += 1
         else:
@@ -122,7 +122,7 @@ def read_margins(
         mode=mode,
         critiques=critiques,
         deltas=np.array([answer.delta for _, answer in used], dtype=np.float64),
-        groups=group_numbers([row.names() for row, _ in used]),
+        groups=group_numbers([row.names for row, _ in used]),
         categories=tuple(category_of(answer, benchmark) for _, answer in used),
         rows=len(rows),
         left_out=dict(left_out),
@@ -132,9 +132,9 @@ def read_margins(
 
 
 def _why_not(row: ValidationRow, answer: Judged | None) -> str | None:
-    if row.pair is None:
+    if row.error is not None:
         return "invalid"
-    if row.pair.is_tie:
+    if row.is_tie:
         return "tie"
     if answer is None:
         return "not_answered"

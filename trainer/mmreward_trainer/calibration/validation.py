@@ -1,61 +1,70 @@
-"""The validation pairs: rows as the evaluation reads them, and the pairs that they are.
+"""The validation rows: what is known of each before anything is asked, its pictures not kept.
 
-A row is known again in an answer file by its `row_sha256`, and among the training rows by the
-fingerprint of its pair. A pair takes its video frames as `--frames` and `--fps` say: an overlap of
-videos is found only where these are those of the training.
+A row is known again in an answer file by its key, and among the training rows by the fingerprint of
+its pair. A pair takes its video frames as `--frames` and `--fps` say: an overlap of videos is found
+only where these are those of the training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmreward_client.data import ImageSource, PreferencePair, ReadOptions, VideoSource, Where
+from mmreward_client.data import ImageSource, PreferencePair, VideoSource, Where
 from mmreward_client.data.fields import flag
 from mmreward_client.errors import InvalidInput
-from mmreward_client.evaluation.questions import Question, read_questions
+from mmreward_client.evaluation.questions import Key, Question, QuestionFile
 
 
 @dataclass(frozen=True)
 class ValidationRow:
-    """One row; `pair` is None where it cannot be sent, and `question.error` says why."""
+    """One row.
 
-    question: Question
-    pair: PreferencePair | None
+    Attributes:
+        error: why it cannot be sent; None if it can. The rest is then empty.
+        fingerprint: `PreferencePair.fingerprint()`.
+        names: what other pairs may share with it: its id, and the content of its pictures.
+    """
 
-    def names(self) -> list[str]:
-        """What other pairs may share with this one: its id, and the content of its pictures.
-
-        Raises:
-            InvalidInput: a picture cannot be read.
-        """
-        if self.pair is None:
-            return []
-        frames = self.pair.video.frames if self.pair.video is not None else ()
-        pictures = [*self.pair.images, *frames]
-        return [f"id {self.pair.id}", *(f"picture {one.identity()}" for one in pictures)]
+    where: Where
+    key: Key
+    error: str | None = None
+    is_tie: bool = False
+    fingerprint: str = ""
+    names: tuple[str, ...] = ()
 
 
-def read_validation(path: Path, options: ReadOptions, *, mode: str) -> list[ValidationRow]:
-    """The rows of a JSON lines file, in order.
+def read_validation(questions: QuestionFile) -> Iterator[ValidationRow]:
+    """The rows in order; the pictures of one row are in memory at a time.
 
     Raises:
         OSError: the file cannot be read.
-        InvalidInput: a line is no row, or there is none; the message begins with file and line.
+        InvalidInput: a line is no row, or a picture cannot be read.
     """
-    rows = [
-        ValidationRow(one, _pair(path, one)) for one in read_questions(path, options, mode=mode)
-    ]
-    if not rows:
-        raise InvalidInput(f"{path} holds no rows")
-    return rows
+    columns = questions.columns
+    tie_column = (columns.is_tie if columns is not None else None) or "is_tie"
+    for question in questions:
+        where = Where(str(questions.path), question.line)
+        if question.error is not None:
+            yield ValidationRow(where, question.key, question.error)
+            continue
+        pair = _pair(question, where, tie_column)
+        try:
+            fingerprint, names = pair.fingerprint(), _names(pair)
+        except InvalidInput as error:
+            raise InvalidInput(f"{where}: {error}") from None
+        yield ValidationRow(where, question.key, None, pair.is_tie, fingerprint, names)
 
 
-def _pair(path: Path, question: Question) -> PreferencePair | None:
-    if question.error is not None:
-        return None
+def _names(pair: PreferencePair) -> tuple[str, ...]:
+    frames = pair.video.frames if pair.video is not None else ()
+    pictures = [*pair.images, *frames]
+    return (f"id {pair.id}", *(f"picture {one.identity()}" for one in pictures))
+
+
+def _pair(question: Question, where: Where, tie_column: str) -> PreferencePair:
     item = question.item
     return PreferencePair(
         id=item["id"],
@@ -66,9 +75,9 @@ def _pair(path: Path, question: Question) -> PreferencePair | None:
         video=_video(item.get("video")),
         chosen_reason=None,
         rejected_reason=None,
-        is_tie=flag(question.row, "is_tie"),
+        is_tie=flag(question.row, tie_column),
         category=None,
-        where=Where(str(path), question.line),
+        where=where,
         extra={},
     )
 

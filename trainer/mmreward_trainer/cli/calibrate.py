@@ -10,7 +10,12 @@ import typer
 
 def calibrate(
     checkpoint: Annotated[Path, typer.Argument(help="Folder; its config.json is written.")],
-    pairs: Annotated[Path, typer.Argument(help="JSONL of pairs that were not trained on.")],
+    pairs: Annotated[
+        Path,
+        typer.Argument(
+            help="Pairs that were not trained on: JSONL, parquet, or a folder saved by `datasets`."
+        ),
+    ],
     answers: Annotated[
         list[Path] | None,
         typer.Option(
@@ -48,6 +53,17 @@ def calibrate(
             help="Go on where overlap with the training, or what is served, cannot be told.",
         ),
     ] = False,
+    form: Annotated[
+        str | None,
+        typer.Option(help="What PAIRS holds, as for `mmreward evaluate`.", show_default=False),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="With --form pairs: FIELD=COLUMN; repeatable.", show_default=False),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of a saved dataset.", show_default=False)
+    ] = None,
     image_root: Annotated[
         Path | None,
         typer.Option(help="Where image paths start. Default: PAIRS' folder.", show_default=False),
@@ -78,11 +94,14 @@ def calibrate(
     if mode in ("given", "none") and listed not in ((), (1,)):
         raise typer.BadParameter(f"mode {mode} has one reading", param_hint="--critiques")
     for path, hint in ((pairs, "PAIRS"), *((one, "--answers") for one in answers or [])):
-        if not path.is_file():
-            raise typer.BadParameter(f"{path} is no file", param_hint=hint)
+        if not path.exists():
+            raise typer.BadParameter(f"{path} is not there", param_hint=hint)
     if image_root is not None and not image_root.is_dir():
         raise typer.BadParameter(f"{image_root} is no folder", param_hint="--image-root")
 
+    from mmreward_client.cli.evaluate import columns
+
+    columns(column, form)  # refuses what no form has
     from mmreward_trainer.calibration.command import Settings, run_calibrate
 
     settings = Settings(
@@ -92,6 +111,9 @@ def calibrate(
         url=url,
         mode=mode,  # type: ignore[arg-type]  # checked above, as are kind and choice
         critiques=listed,
+        form=form,
+        columns=tuple(column or ()),
+        split=split,
         kind=kind,  # type: ignore[arg-type]
         choice=method,  # type: ignore[arg-type]
         report=report,
