@@ -160,7 +160,7 @@ def test_the_run_tells_data_and_recipe(folder: Path) -> None:
     settings = {
         "model": "/somewhere/of/mine/Qwen2.5-VL-3B",
         "data": {"train": ["/private/a.jsonl"], "validation": ["/private/b.jsonl"]},
-        "loss": {"centring": 0.01},
+        "loss": {"centring": 0.01, "critique": 0.0},
     }
     result = {
         "steps": 3,
@@ -183,6 +183,8 @@ def test_the_run_tells_data_and_recipe(folder: Path) -> None:
     assert row(section(text, "Figures"), "overall")[1:] == [
         "0.900", "0.769 - 0.960", "40", "2", "not measured", "not measured",
     ]  # fmt: skip
+    assert "Conditions: mode: none." in text
+    assert row(text, "score without a critique (mode `none`)") != ["not measured"]
     assert front_matter(text)["base_model"] == "Qwen2.5-VL-3B"
 
 

@@ -166,7 +166,16 @@ def _validation(result: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple
             name=f"validation pairs of the run ({', '.join(files)})",
             dataset="validation",
             figures=(figure,),
-            conditions={"critiques": "1", "sampling": "greedy, self-written unless scalar"},
+            conditions=_conditions((settings.get("loss") or {}).get("critique")),
             note=note,
         ),
     )
+
+
+def _conditions(critique_weight: Any) -> dict[str, str]:
+    """A model that learned no critiques is judged without, as it is served."""
+    if critique_weight is None:
+        return {}
+    if not critique_weight:
+        return {"mode": "none"}
+    return {"mode": "generate", "critiques": "1", "sampling": "greedy, its own critiques"}
