@@ -40,9 +40,9 @@ CONFIG: dict[str, Any] = {
     "eos_token_id": 354,
     "hidden_act": "silu",
     "hidden_size": 128,
-    "image_aspect_ratio": "anyres_max_4",
+    "image_aspect_ratio": "anyres_max_9",
     # (width, height), not symmetric, so that an exchange would be seen.
-    "image_grid_pinpoints": [[56, 56], [112, 56], [168, 56], [112, 112], [168, 168]],
+    "image_grid_pinpoints": [[56, 56], [112, 56], [168, 56], [112, 112], [224, 224]],
     "intermediate_size": 256,
     "max_position_embeddings": 2048,
     "max_window_layers": 2,
@@ -180,7 +180,9 @@ def _ending(output: torch.Tensor, made: dict[str, torch.Tensor]) -> torch.Tensor
     """Some tokens make the end of the turn the likeliest next one; other specials never lead."""
     first_special, end_of_turn = 354, CONFIG["eos_token_id"]
     output[first_special:] = 0.0
-    direction = made["model.embed_tokens.weight"][range(0, 200, 6)].sum(0)
+    newline = 198  # the last token of a prompt, where no critique must end
+    closing = [token for token in range(0, 200, 6) if token != newline]
+    direction = made["model.embed_tokens.weight"][closing].sum(0)
     output[end_of_turn] = direction * (8.0 / direction.norm())
     return output
 
@@ -213,7 +215,7 @@ def picture_features(tensors: dict[str, torch.Tensor], picture: Image.Image) -> 
     grid = grid.view(rows, columns, unit, unit, -1).permute(4, 0, 2, 1, 3)
     grid = unpad(grid.flatten(1, 2).flatten(2, 3), picture.size)
     channels, high, wide = grid.shape
-    times = math.sqrt(high * wide / (4 * unit**2))
+    times = math.sqrt(high * wide / (9 * unit**2))
     if times > 1.1:
         size = [int(high // times), int(wide // times)]
         grid = functional.interpolate(grid[None], size, mode="bilinear")[0]

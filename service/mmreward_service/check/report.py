@@ -14,6 +14,7 @@ from mmreward_service.check.contents import check_contents
 from mmreward_service.check.findings import Findings
 from mmreward_service.check.folder import Folder, open_folder
 from mmreward_service.check.memory import Load, Need, load_of, needs
+from mmreward_service.check.pictures import ignored_limit
 
 if TYPE_CHECKING:
     from mmreward_service.settings import Settings
@@ -52,6 +53,8 @@ def check_checkpoint(
     check_golden(folder, findings)
     _check_length(folder, settings, findings)
     _check_dtype(folder, settings.dtype, findings)
+    if limit := ignored_limit(folder):
+        findings.problem("pictures", limit)
     load = load_of(folder, settings, arguments)
     parity_error = None
     if parity and findings.would_serve:

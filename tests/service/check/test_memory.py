@@ -112,6 +112,32 @@ def test_no_picture_has_more_patches_than_the_bound(
     assert bound / 2 < patches <= bound
 
 
+@pytest.mark.parametrize(
+    ("ratio", "tiles", "fits"),
+    [
+        ("anyres_max_9", 36, True),
+        ("anyres_max_4", 4, True),
+        ("anyres_max_4", 6, False),
+        ("anyres_max_12", 9, True),
+        ("anyres_max_12", 12, False),
+        ("anyres", 1, False),
+    ],
+)
+def test_a_limit_that_vllm_does_not_read_is_found(
+    tmp_path: Path, ratio: str, tiles: int, fits: bool
+) -> None:
+    """vLLM shrinks LLaVA-OneVision's grids to 9 tiles; it matters where a grid can be larger than
+    the smaller of both limits."""
+    config = {
+        "vision_aspect_ratio": ratio,
+        "image_grid_pinpoints": [[56, 56 * tiles]],
+        "vision_config": {"image_size": 56, "patch_size": 14},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = [f.topic for f in check(tmp_path).findings.problems]
+    assert ("pictures" not in found) == fits
+
+
 def test_a_folder_without_sizes_has_no_figures(tmp_path: Path) -> None:
     """No number is made up."""
     (tmp_path / "config.json").write_text("{}")

@@ -13,6 +13,8 @@ from mmreward_trainer.importing.plan import vocabulary_rows
 from mmreward_trainer.importing.refusal import ImportRefused
 from safetensors.torch import load_file, save_file
 
+from .conftest import importing
+
 Change = Callable[[dict[str, torch.Tensor]], object]
 
 
@@ -98,6 +100,18 @@ def test_a_file_cut_short_is_named(llava_copy: Path, given_files: dict[str, Path
     file = llava_copy / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     assert "unfinished download" in reasons(llava_copy, given_files)[0]
+
+
+def test_scores_beyond_the_slot_are_refused(
+    llava_copy: Path,
+    given_files: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A head that gives thousands would be `not_finite` for every item once served."""
+    change_tensors(llava_copy, lambda t: t.update({"rm_head.out_proj.bias": torch.ones(1) * 500}))
+    assert importing(Wishes(llava_copy, **given_files), tmp_path / "out") == 1
+    assert "score slot carries" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_head_names_the_known_heads(

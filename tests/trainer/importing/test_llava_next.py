@@ -76,7 +76,7 @@ def test_the_tokens_are_those_of_the_source(
 @pytest.mark.parametrize("critique", ["It is a cat indeed.", None], ids=["critique", "none"])
 @pytest.mark.parametrize(
     "picture",
-    [noise(1), gradient(7, 112, 56), gradient(3, 168, 168), gradient(9, 168, 56)],
+    [noise(1), gradient(7, 112, 56), gradient(3, 224, 224), gradient(9, 168, 56)],
     ids=lambda picture: f"{picture.width}x{picture.height}",
 )
 def test_the_score_is_that_of_the_source(
@@ -86,7 +86,7 @@ def test_the_score_is_that_of_the_source(
     critique: str | None,
 ) -> None:
     """Pictures that need no resizing of their tiles: the same number, to float32's rounding. Wide
-    pinpoints show that (width, height) is not exchanged, 168x168 that the grid is shrunk."""
+    pinpoints show that (width, height) is not exchanged, 224x224 that the grid is shrunk."""
     score, expected = both_scores(scorer, tensors, picture, critique)
     assert score == pytest.approx(expected, abs=2e-5)
 
@@ -129,6 +129,7 @@ def test_where_it_comes_from_is_told(imported_llava: Path, llava_source: Path) -
         ({"mm_projector_type": "linear"}, "mm_projector_type"),
         ({"mm_patch_merge_type": "flat"}, "mm_patch_merge_type"),
         ({"image_aspect_ratio": "pad"}, "image_aspect_ratio"),
+        ({"image_aspect_ratio": "anyres_max_4"}, "anyres_max_9"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling"),
         ({"add_faster_video": True}, "add_faster_video"),
         ({"image_grid_pinpoints": "all"}, "image_grid_pinpoints"),

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 TEXTS = {"prompt": "What is it?", "response": "A cat, on a chair."}
-PICTURES = {"square": noise(1), "wide": gradient(9, 168, 56), "large": gradient(3, 168, 168)}
+PICTURES = {"square": noise(1), "wide": gradient(9, 168, 56), "large": gradient(3, 224, 224)}
 TOLERANCE = 1e-4
 
 

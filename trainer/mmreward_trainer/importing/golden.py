@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmreward_service.reward.slot import MAX_ABS_SCORE
 from mmreward_service.reward.spec import GoldenItem
 from PIL import Image, ImageDraw
 
@@ -86,8 +87,11 @@ def golden_items(
         }
         ids = scorer.renderer.render(images=1, mode="given", **fields)
         [score] = scorer.read([ids], [[picture]])
-        if not math.isfinite(score):
-            raise ImportRefused(f"the imported model gives a score that is not finite: {score}")
+        if not math.isfinite(score) or abs(score) > MAX_ABS_SCORE:
+            raise ImportRefused(
+                f"the imported model gives a drawn picture the score {score:g}, and the score slot "
+                f"carries finite scores up to ±{MAX_ABS_SCORE:g}"
+            )
         items.append(GoldenItem(image=_png(picture), score=score, **fields))
         progress(1)
     return items

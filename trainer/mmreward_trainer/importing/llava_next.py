@@ -3,7 +3,7 @@
 LLaVA-NeXT keeps the language model's settings at the top of its config.json, names its vision tower
 and describes it nowhere, and stores resolutions as (width, height) where transformers wants them
 the other way round. Only what transformers' class computes is accepted: SigLIP with features before
-the last norm, a projector of two layers, pictures cut by `anyres_max_N` and merged by
+the last norm, a projector of two layers, pictures cut by `anyres_max_9` and merged by
 `spatial_unpad`.
 """
 
@@ -51,6 +51,8 @@ _TEXT_SETTINGS = (
 _REQUIRED = {
     "mm_projector_type": "mlp2x_gelu",
     "mm_patch_merge_type": "spatial_unpad",
+    # vLLM (0.32) has the 9 in its code and does not read the setting.
+    "image_aspect_ratio": "anyres_max_9",
 }
 _RANGE = re.compile(r"^\((\d+)x(\d+)\),\.\.\.,\((\d+)x(\d+)\)$")
 _LIST = re.compile(r"\((\d+)[x,](\d+)\)")
@@ -150,9 +152,6 @@ def _refuse_other_ways(config: dict[str, Any]) -> None:
         for name, wanted in _REQUIRED.items()
         if config.get(name) != wanted
     ]
-    ratio = str(config.get("image_aspect_ratio"))
-    if not ratio.startswith("anyres_max_"):
-        reasons.append(f"image_aspect_ratio is {ratio!r}, and only anyres_max_N can be served")
     if config.get("add_faster_video"):
         reasons.append("add_faster_video adds tokens that transformers' class does not have")
     if config.get("use_pos_skipping"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from mmreward_trainer.importing.names import Family
 from mmreward_trainer.importing.refusal import ImportRefused
@@ -28,12 +28,12 @@ def family_of(config: dict[str, Any]) -> Family:
         ImportRefused: not a family that is served.
     """
     name = config.get("model_type")
-    if name not in get_args(Family):
-        raise ImportRefused(
-            f"model_type {name!r} is not served; served are {', '.join(get_args(Family))}"
-        )
-    family: Family = name
-    return family
+    for family in get_args(Family):
+        if name == family:
+            return cast(Family, family)
+    raise ImportRefused(
+        f"model_type {name!r} is not served; served are {', '.join(get_args(Family))}"
+    )
 
 
 def refuse_several_labels(config: dict[str, Any]) -> None:
