@@ -18,6 +18,7 @@ from mmreward_service.reward.spec import HeadSpec
 _LAYER = re.compile(r"^(.*\blayers)\.(\d+)\.(.+)$")
 _VISION = re.compile(r"\b(visual|vision_tower)\.")
 _EMBEDDING = re.compile(r"(^|\.)embed_tokens\.weight$")
+_FOREIGN_HEAD = re.compile(r"^(.*\.)?(rm_head\.|score\.weight$|v_head\.)")
 _OUTPUT = re.compile(r"(^|\.)lm_head\.weight$")
 
 
@@ -25,6 +26,7 @@ def check_contents(folder: Folder, findings: Findings) -> None:
     """Every check that needs nothing but the folder's text files and the headers of its weights."""
     if folder.config is not None:
         _check_architecture(folder, findings)
+    _hint_at_import(folder, findings)
     _check_slot(folder, findings)
     _check_head(folder, findings)
     _check_language_model(folder, findings)
@@ -60,6 +62,19 @@ def _check_architecture(folder: Folder, findings: Findings) -> None:
         "architecture",
         f"{', '.join(map(str, names))} is not supported; supported are {', '.join(ARCHITECTURES)}",
     )
+
+
+def _hint_at_import(folder: Folder, findings: Findings) -> None:
+    """Somebody else's reward model, not yet imported, is told the way."""
+    if folder.spec is not None or folder.head:
+        return
+    found = sorted(entry.name for entry in folder.tensors if _FOREIGN_HEAD.search(entry.name))
+    if found:
+        findings.note(
+            "format",
+            f"{found[0]} is the head of another form of reward model: `mmreward-train import` "
+            "makes a checkpoint of it",
+        )
 
 
 def _check_slot(folder: Folder, findings: Findings) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from foreign_models import stock
 from hypothesis import given
 from hypothesis import strategies as st
 from mmreward_service.check.contents import head_shapes
@@ -140,6 +141,15 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     assert problems(check(tmp_path / "nowhere")) == [
         f"format: {tmp_path / 'nowhere'} is not a folder"
     ]
+
+
+def test_a_reward_model_of_another_form_is_told_the_way(tmp_path: Path) -> None:
+    """`mmreward-serve their-model` is the first thing that anybody tries."""
+    stock.build_value_head(tmp_path, "qwen2_vl", apart=False)
+    report = check(tmp_path)
+    assert any("no `reward` object" in problem for problem in problems(report))
+    notes = [finding.text for finding in report.findings.found if finding.weight == "note"]
+    assert any("v_head" in note and "mmreward-train import" in note for note in notes)
 
 
 def test_the_processor_has_to_be_there(digits: Path) -> None:
