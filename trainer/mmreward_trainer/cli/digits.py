@@ -22,7 +22,7 @@ def digits(
         float | None, typer.Option(min=0.0, help="0 trains the baseline without critiques.")
     ] = None,
 ) -> None:
-    """Train the bundled model on handwritten digits (about a quarter of an hour on two cores)."""
+    """Train the bundled model on handwritten digits (about 40 minutes on one core)."""
     from mmreward_trainer.digits.command import run_digits
 
     given = {
