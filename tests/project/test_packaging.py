@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 
 COMMANDS = ["mmreward", "mmreward-serve", "mmreward-train"]
-SUBCOMMANDS = [["mmreward", "score"], ["mmreward", "pairs"], ["mmreward", "evaluate"]]
+SUBCOMMANDS = [
+    *(["mmreward", name] for name in ("score", "pairs", "evaluate")),
+    *(["mmreward", f"evaluate-{name}"] for name in ("safety", "hallucination")),
+    ["mmreward-train", "expand"],
+]
 TARGETS = ["help", "setup", "demo", "test", "soak", "serve", "lint", "clean"]
 
 

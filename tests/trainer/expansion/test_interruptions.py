@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,8 +15,12 @@ from collections import Counter
 import pytest
 from client_kit.scripted import Reply
 from expansion_kit import KEY, comment_of, completion, expanding, lines, row
+from mmreward_client.data import Where
 from mmreward_client.errors import InvalidInput
+from mmreward_trainer.expansion.endpoint import Endpoint, Patience
 from mmreward_trainer.expansion.journal import Journal
+from mmreward_trainer.expansion.requests import Request
+from mmreward_trainer.expansion.sending import Sender
 from mmreward_trainer.expansion.settings import Settings
 from mmreward_trainer.expansion.template import read_template
 
@@ -119,6 +124,29 @@ def test_an_interrupt_waits_for_what_is_under_way(start, slow, write, tmp_path, 
     record = json.loads((tmp_path / "out.jsonl.run.json").read_text())
     assert record["sent"]["requests"] == len(slow.received)
     assert record["written"] is None
+
+
+@pytest.mark.parametrize("error", [InvalidInput("a row changed"), OSError(28, "disk full")])
+def test_a_source_that_fails_midway(chat, tmp_path, error):
+    """The error is raised as it is, and the replies until then are in the journal."""
+    settings = Settings("writer", f"{chat.url}/v1", read_template())
+    where = Where("pairs.jsonl", 1)
+
+    def requests():
+        for number in range(4):
+            yield Request(str(number), "q", "a", f"good {number}", (), where, "chosen")
+        raise error
+
+    async def send(journal):
+        async with Endpoint(settings.base_url, KEY, Patience()) as endpoint:
+            sender = Sender(settings, endpoint, journal, 1, 5, lambda sent: None)
+            await sender.send(requests())
+
+    with Journal(tmp_path / "journal", settings) as journal:
+        with pytest.raises(type(error)) as caught:
+            asyncio.run(send(journal))
+        assert caught.value is error
+        assert journal.statuses() == {"ok": 4}
 
 
 def test_two_runs_do_not_share_a_journal(start, expand, write, tmp_path):

@@ -66,11 +66,12 @@ def _send(run: Run, journal: Journal, found: Estimate, api_key: str | None, sent
     """What has been answered is told of and kept, however the sending ends."""
     from mmreward_client.errors import RewardError
 
+    from mmreward_trainer.expansion.errors import ExpansionError
     from mmreward_trainer.expansion.report import summary_lines
 
     try:
         run.send(journal, found.requests, api_key, sent)
-    except (RewardError, OSError, KeyboardInterrupt):
+    except (ExpansionError, RewardError, OSError, KeyboardInterrupt):
         for line in summary_lines(sent, found, journal.path):
             typer.echo(line)
         run.record(found, journal, sent)
@@ -107,9 +108,11 @@ def failures_end_the_command() -> Iterator[None]:
     """A failure is one line, not a traceback."""
     from mmreward_client.errors import RewardError
 
+    from mmreward_trainer.expansion.errors import ExpansionError
+
     try:
         yield
-    except RewardError as error:
+    except (ExpansionError, RewardError) as error:
         say(f"{type(error).__name__}: {error}")
         raise typer.Exit(1) from error
     except OSError as error:

@@ -9,6 +9,7 @@ table 1).
     template      the prompt, with its places checked
     settings      what decides about a reply, and its hash
     requests      the comments of a pair as requests, each with a key
+    errors        what ends a run
     endpoint      one request to one typed reply
     replies       what counts as an expansion, and the names of what does not
     journal       every reply on disk as soon as it is there

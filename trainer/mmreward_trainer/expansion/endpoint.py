@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from mmreward_client.errors import RewardError
-
+from mmreward_trainer.expansion.errors import EndpointError
 from mmreward_trainer.expansion.replies import Reply, read_reply
 
 OPENAI = "https://api.openai.com/v1"
@@ -26,10 +25,6 @@ _NOBODY_IS_SERVED = frozenset({401, 402, 404, 405})
 
 _MAX_REASON_CHARACTERS = 300
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{200,}=*")
-
-
-class EndpointError(RewardError):
-    """The endpoint serves none of these requests; asking on would fail the same way."""
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmreward_client.errors import InvalidInput, RewardError
+from mmreward_client.errors import InvalidInput
 
-from mmreward_trainer.expansion.endpoint import Endpoint, EndpointError
+from mmreward_trainer.expansion.endpoint import Endpoint
+from mmreward_trainer.expansion.errors import EndpointError, ExpansionError, Interrupted
 from mmreward_trainer.expansion.estimate import Selection
 from mmreward_trainer.expansion.journal import Journal
 from mmreward_trainer.expansion.replies import ANSWERED, Reply, Status
 from mmreward_trainer.expansion.requests import Request, requests_of
 from mmreward_trainer.expansion.settings import Settings
 from mmreward_trainer.expansion.source import Source, row_pairs
-
-
-class Interrupted(RewardError):
-    """The user ended the run; what was under way is in the journal."""
 
 
 @dataclass
@@ -84,7 +81,7 @@ class Sender:
     on_reply: Callable[[Sent], None]
     sent: Sent = field(default_factory=Sent)
     _unanswered: int = 0
-    _stopped: RewardError | None = None
+    _stopped: ExpansionError | None = None
 
     async def send(self, requests: Iterator[Request]) -> None:
         """Ask until the requests are at their end.
@@ -99,10 +96,10 @@ class Sender:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.concurrency):
                     group.create_task(self._work(requests))
-        except* RewardError as errors:
-            raise errors.exceptions[0] from None
-        except* OSError as errors:
-            raise errors.exceptions[0] from None
+        except ExceptionGroup as errors:
+            # Not `except*`, which would pack what is raised here into a group again.
+            known = [one for one in errors.exceptions if isinstance(one, InvalidInput | OSError)]
+            raise (known or [errors])[0] from None
         finally:
             loop = asyncio.get_running_loop()
             for number in interrupts:

@@ -23,8 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO, get_args
 
-from mmreward_client.errors import RewardError
-
+from mmreward_trainer.expansion.errors import FailedExpansions
 from mmreward_trainer.expansion.journal import Journal
 from mmreward_trainer.expansion.pictures import References
 from mmreward_trainer.expansion.replies import ANSWERED
@@ -37,10 +36,6 @@ OnFailure = Literal["keep-original", "drop", "error"]
 POLICIES: tuple[OnFailure, ...] = get_args(OnFailure)
 
 _OPEN = "open"
-
-
-class FailedExpansions(RewardError):
-    """There are failed expansions, and the policy is `error`."""
 
 
 @dataclass
