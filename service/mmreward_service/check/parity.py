@@ -53,14 +53,18 @@ def check_parity(
     except ParityFailed as error:
         findings.problem("parity", f"the scores could not be computed: {error}")
         return None
-    # NaN is larger than everything to nobody's max(), and is worse than everything here.
-    worst = max(math.inf if math.isnan(one) else one for one in differences)
+    worst = largest(differences)
     text = f"{len(differences)} golden items, largest difference {worst:.3g}, in {dtype}"
     if worst <= tolerance:
         findings.ok("parity", text)
     else:
         findings.problem("parity", f"{text}; the tolerance is {tolerance:.3g}")
     return worst
+
+
+def largest(differences: list[float]) -> float:
+    """The largest difference; a NaN, which max() may pass over, is worse than any number."""
+    return max(math.inf if math.isnan(one) else one for one in differences)
 
 
 class _Forward:

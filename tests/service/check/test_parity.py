@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import pytest
 import torch
+from mmreward_service.check.parity import largest
 from mmreward_service.check.report import Report, check_checkpoint
 from mmreward_service.settings import Settings
 from safetensors.torch import load_file, save_file
@@ -44,6 +47,13 @@ def test_scores_that_are_no_numbers_are_found(digits: Path) -> None:
     )
     save_file(tensors, file, metadata={"format": "pt"})
     assert [f.topic for f in check_with_parity(digits).findings.problems] == ["parity"]
+
+
+@pytest.mark.parametrize("differences", [[math.nan, 0.1], [0.1, math.nan], [math.nan]])
+def test_one_score_that_is_no_number_is_enough(differences: list[float]) -> None:
+    """max() finds a NaN or passes over it, by where it stands."""
+    assert largest(differences) == math.inf
+    assert largest([0.1, 0.3, 0.2]) == 0.3
 
 
 def test_the_tolerance_is_the_users(digits: Path) -> None:
