@@ -98,8 +98,10 @@ class Sender:
                     group.create_task(self._work(requests))
         except ExceptionGroup as errors:
             # Not `except*`, which would pack what is raised here into a group again.
-            known = [one for one in errors.exceptions if isinstance(one, InvalidInput | OSError)]
-            raise (known or [errors])[0] from None
+            for one in errors.exceptions:
+                if isinstance(one, InvalidInput | OSError):
+                    raise one from None
+            raise
         finally:
             loop = asyncio.get_running_loop()
             for number in interrupts:
