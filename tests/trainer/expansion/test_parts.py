@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from pathlib import Path
 
 import pytest
 from expansion_kit import lines, row
@@ -214,3 +216,11 @@ def test_what_json_cannot_hold_is_told_of_before_anything_is_sent(expand, chat, 
     assert done.exit_code == 1
     assert "pairs.parquet:1: sound: cannot be written as JSON" in done.stderr
     assert chat.received == []
+
+
+def test_the_template_is_packaged():
+    """An installed trainer has it too."""
+    root = Path(__file__).parents[3]
+    declared = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert "expansion/template.txt" in declared["package-data"]["mmreward_trainer"]
+    assert (root / "trainer" / "mmreward_trainer" / "expansion" / "template.txt").is_file()
