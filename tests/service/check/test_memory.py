@@ -176,7 +176,9 @@ def test_the_published_size_is_what_is_known_of_it(tmp_path: Path) -> None:
 @pytest.mark.vllm
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("family", ["digits", "llava_onevision"])
+@pytest.mark.parametrize(
+    "family", ["digits", *(pytest.param(one, marks=pytest.mark.soak) for one in FAMILIES)]
+)
 def test_vllm_holds_what_was_computed(tiny: dict[Family, Folder], family: str) -> None:
     """Bytes of all parameters, and tokens in a cache of 64 MiB, by vLLM itself in bfloat16. (In
     float32 its CPU backend repacks matrices out of the parameters, so they cannot be counted.)"""

@@ -10,6 +10,8 @@ import torch
 from foreign_models import llava_next
 from mmreward_service.reward.checkpoint import load_spec
 from mmreward_trainer.importing import llava_next as configuration
+from mmreward_trainer.importing.conversion import Wishes, prepare
+from mmreward_trainer.importing.processing import size_of
 from mmreward_trainer.importing.refusal import ImportRefused
 from mmreward_trainer.transformers_scorer import TransformersScorer
 from PIL import Image
@@ -104,6 +106,20 @@ def test_resized_pictures_differ_by_the_resampling_alone(
     )
 
 
+def test_a_fast_tokenizer_is_read_as_well(
+    imported_llava: Path, llava_copy: Path, given_files: dict[str, Path]
+) -> None:
+    """Some folders hold tokenizer.json; placeholders that are there already are not doubled."""
+    for name in ("vocab.json", "merges.txt", "added_tokens.json"):
+        (llava_copy / name).unlink()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (llava_copy / name).write_text((imported_llava / name).read_text())
+    conversion = prepare(Wishes(llava_copy, **given_files), "0")
+    config = json.loads((imported_llava / "config.json").read_text())
+    assert conversion.config["image_token_index"] == config["image_token_index"]
+    assert size_of(conversion.tokenizer) == config["video_token_index"] + 1
+
+
 def test_the_reward_object_is_that_of_the_paper(imported_llava: Path) -> None:
     """Head, read-out, the given template, a free slot; and golden items of transformers."""
     spec = load_spec(imported_llava)
@@ -155,10 +171,9 @@ def test_an_unknown_tower_has_to_be_described() -> None:
     """The name alone tells no sizes; that of the published checkpoints does."""
     with pytest.raises(ImportRefused, match="--vision-config"):
         configuration.vision_config(llava_next.CONFIG, None)
-    known = configuration.vision_config(
-        {"mm_vision_tower": "google/siglip-so400m-patch14-384"}, None
-    )
-    assert (known["num_hidden_layers"], known["image_size"]) == (26, 384)
+    for name in ("google/siglip-so400m-patch14-384", "models/siglip-so400m-patch14-384/"):
+        known = configuration.vision_config({"mm_vision_tower": name}, None)
+        assert (known["num_hidden_layers"], known["image_size"]) == (26, 384)
 
 
 @pytest.mark.parametrize(

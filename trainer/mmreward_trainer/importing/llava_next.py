@@ -100,7 +100,9 @@ def onevision_config(
 def vision_config(config: dict[str, Any], tower: dict[str, Any] | None) -> dict[str, Any]:
     """Settings of the SigLIP tower: those given, or those of a known name."""
     name = str(config.get("mm_vision_tower"))
-    settings = tower or KNOWN_TOWERS.get(name)
+    # A model trained from a local copy names a path: its last part is the name.
+    known = {one.rsplit("/", 1)[-1]: settings for one, settings in KNOWN_TOWERS.items()}
+    settings = tower or known.get(name.rstrip("/").rsplit("/", 1)[-1])
     if settings is None:
         raise ImportRefused(
             f"the vision tower {name} is not described in config.json and not known here: give its "
