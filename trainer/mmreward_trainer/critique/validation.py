@@ -60,6 +60,25 @@ class Judge:
         model.train(was_training)
         return judged
 
+    @torch.no_grad()
+    def judge_given(self, model: Any) -> list[Judged]:
+        """All pairs by the critiques of the data, which hold the verdict: an upper bound.
+
+        Pairs without critiques are left out.
+        """
+        model.eval()
+        build = self.encoder.builder
+        judged: list[Judged] = []
+        for row in self.rows.select(range(min(self.limit, len(self.rows)))):
+            pair = self.encoder.encode(row)
+            if not pair.learns_critiques:
+                continue
+            sequences = [[build.critique(answer, learn=False) for answer in pair.answers]]
+            [delta] = self._deltas(model, [pair], sequences)
+            critiques = (pair.chosen.critique, pair.rejected.critique)
+            judged.append(Judged(pair.where, pair.category, pair.is_tie, delta, critiques))
+        return judged
+
     def _judge(self, model: Any, pairs: list[EncodedPair], together: bool) -> list[Judged]:
         build = self.encoder.builder
         if not self.with_critiques:
