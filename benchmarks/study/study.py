@@ -4,8 +4,8 @@
     python benchmarks/study/study.py --data DATA --work WORK --variants 0,2 --seeds 0
 
 Every run is one `mmreward-train critique` in a process of its own (`--parallel` at once), resumed
-if it was interrupted; a run that is finished is not repeated. All variants see the same pairs in the
-same order. Accuracy is on test pairs with self-written greedy critiques, but for "true critique
+if it was interrupted; a run that is finished is not repeated. All variants see the same pairs in
+the same order. Accuracy is on test pairs with self-written greedy critiques, but for "true critique
 given", which reads the data's critiques and shows what perfect critiques would give. Beside every
 figure stand the share of random guesses and of "the longer answer wins".
 """
