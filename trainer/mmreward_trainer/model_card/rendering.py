@@ -54,8 +54,8 @@ def _use(card: ModelCard) -> str:
         "```sh\nmmreward-serve FOLDER    # this folder; HTTP on 127.0.0.1:8000\n```\n\n"
         "```python\nfrom mmreward_client import RewardClient\n\n"
         'with RewardClient("http://127.0.0.1:8000") as client:\n'
-        '    pair = {"images": ["a.png"], "prompt": "What is it?",\n'
-        '            "chosen": "A cat.", "rejected": "A dog."}\n'
+        '    pair = {"images": ["a.png"], "prompt": "What is it?", '
+        '"chosen": "A cat.", "rejected": "A dog."}\n'
         "    result = client.pairs([pair]).data[0]\n"
         "    print(result.delta, result.prob)\n```\n\n"
         f"Kinds: {', '.join(spec.kinds)}. Head: {spec.head.type}, read at `{spec.read_out}`, "
