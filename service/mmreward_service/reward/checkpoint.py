@@ -154,7 +154,10 @@ def write_reward(folder: Path, spec: RewardSpec, head: RewardHead) -> None:
     }
     file = weight_files(folder)[-1]
     kept = {n: t for n, t in load_file(file).items() if not n.startswith(HEAD_PREFIX)}
-    save_file({**kept, **state}, file, metadata={"format": "pt"})
+    # A service may have the old file mapped into memory: it is replaced, never written into.
+    part = file.with_name(file.name + ".part")
+    save_file({**kept, **state}, part, metadata={"format": "pt"})
+    part.replace(file)
     index = folder / INDEX_FILE
     if index.is_file():
         listing = json.loads(index.read_text(encoding="utf-8"))

@@ -40,6 +40,7 @@ def run_critique(
     from mmreward_trainer.critique.check import check_run
     from mmreward_trainer.critique.run import train_critique
     from mmreward_trainer.critique.trainer import NotFiniteLoss
+    from mmreward_trainer.golden import GoldenError
 
     try:
         if only_check:
@@ -50,7 +51,7 @@ def run_critique(
         again = [one for one in sys.argv[1:] if one != "--resume"]
         say(f"Interrupted. Go on with: mmreward-train {shlex.join(again)} --resume")
         return 1
-    except (ConfigError, InvalidInput, NotFiniteLoss) as error:
+    except (ConfigError, InvalidInput, NotFiniteLoss, GoldenError) as error:
         say(f"error: {error}")
         return 1
     say(f"Written to {output}: mmreward-serve --model {output}")

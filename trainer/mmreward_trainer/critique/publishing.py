@@ -17,7 +17,7 @@ from mmreward_trainer.critique.export import export_checkpoint
 from mmreward_trainer.critique.preparation import Parts
 from mmreward_trainer.critique.rows import Rows
 from mmreward_trainer.critique.validation import Judged, figures
-from mmreward_trainer.importing.golden import golden_items
+from mmreward_trainer.golden import golden_items
 from mmreward_trainer.model_card.runs import card_of
 from mmreward_trainer.model_card.writing import write_model_card
 from mmreward_trainer.training_rows import write_training_rows
@@ -80,7 +80,8 @@ def publish(
         "validation": found,
     }
     (run / RESULT_FILE).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    write_model_card(output, card_of(output))
+    # Another README.md would be put aside, not lost: a run must not fail at its very end over it.
+    write_model_card(output, card_of(output), overwrite=True)
     for name, value in (found or {}).items():
         say(f"validation {name.removeprefix('eval_')}: {value:g}")
 

@@ -18,8 +18,8 @@ from mmreward_service.reward.checkpoint import load_spec
 from mmreward_service.reward.spec import RewardSpec
 from mmreward_service.settings import Settings
 
+from mmreward_trainer.golden import QUESTIONS, GoldenError, golden_items
 from mmreward_trainer.importing.conversion import Conversion, Wishes, prepare
-from mmreward_trainer.importing.golden import QUESTIONS, golden_items
 from mmreward_trainer.importing.refusal import ImportRefused
 from mmreward_trainer.importing.table import print_conversion
 from mmreward_trainer.importing.writer import write_shards
@@ -46,6 +46,9 @@ def run_import(
     except ImportRefused as error:
         for reason in error.reasons:
             print(f"mmreward-train import: {reason}", file=sys.stderr)
+        return 1
+    except GoldenError as error:
+        print(f"mmreward-train import: {error}", file=sys.stderr)
         return 1
     report = check_checkpoint(output, Settings.model_construct(checkpoint=output))
     for finding in report.findings.problems:

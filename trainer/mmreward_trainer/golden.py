@@ -1,4 +1,4 @@
-"""Golden items of an import: drawn pictures and fixed texts, scored by plain transformers.
+"""Golden items of a checkpoint: drawn pictures and fixed texts, scored by plain transformers.
 
 They show that the service computes what transformers computes with the written folder. That the
 folder computes what its source computed is shown by the tests of each form, not by these numbers.
@@ -18,7 +18,9 @@ from mmreward_service.reward.slot import MAX_ABS_SCORE
 from mmreward_service.reward.spec import GoldenItem
 from PIL import Image, ImageDraw
 
-from mmreward_trainer.importing.refusal import ImportRefused
+
+class GoldenError(ValueError):
+    """The checkpoint gives a drawn picture a score that cannot be served."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,14 @@ QUESTIONS = (
 def golden_items(
     folder: Path, *, critiques: bool, dtype: str, progress: Callable[[int], None]
 ) -> list[GoldenItem]:
-    """Score the drawn pictures with the imported folder. Loads the whole model, on the CPU.
+    """Score the drawn pictures with a checkpoint folder. Loads the whole model, on the CPU.
 
     Args:
         critiques: False for a model that reads its score without one: the critique is empty.
         dtype: name of the torch type to compute in.
         progress: called with 1 after each item.
+    Raises:
+        GoldenError: a score is not finite, or too large for the slot.
     """
     import torch
     from transformers.utils import logging
@@ -88,8 +92,8 @@ def golden_items(
         ids = scorer.renderer.render(images=1, mode="given", **fields)
         [score] = scorer.read([ids], [[picture]])
         if not math.isfinite(score) or abs(score) > MAX_ABS_SCORE:
-            raise ImportRefused(
-                f"the imported model gives a drawn picture the score {score:g}, and the score slot "
+            raise GoldenError(
+                f"the model gives a drawn picture the score {score:g}, and the score slot "
                 f"carries finite scores up to ±{MAX_ABS_SCORE:g}"
             )
         items.append(GoldenItem(image=_png(picture), score=score, **fields))
