@@ -94,7 +94,7 @@ def train(work: Path, name: str, seed: int, steps: int) -> Path:
         "optimisation.max_steps": steps,
         "optimisation.epochs": 1000,
         "optimisation.pairs_per_step": 32,
-        "optimisation.pairs_per_batch": 32,
+        "optimisation.pairs_per_batch": 8,
         "optimisation.learning_rate": 3e-3,
         "optimisation.schedule": "cosine",
         "optimisation.betas": "[0.9, 0.95]",

@@ -13,6 +13,7 @@ from mmreward_trainer.critique.encoding import EncodedPair
 from mmreward_trainer.critique.objective import COUNTS, count, loss_of, plan
 from mmreward_trainer.critique.preparation import Parts, prepare
 from mmreward_trainer.critique.rows import build_rows
+from mmreward_trainer.critique.trainer import by_length
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from .conftest import Checkpoints
@@ -161,6 +162,17 @@ def _gradient(
     for batch in batches:
         _loss(parts, batch, totals).loss.backward()
     return {n: p.grad.clone() for n, p in parts.model.named_parameters() if p.grad is not None}
+
+
+def test_batches_of_a_step_are_cut_by_length(pairs: list[EncodedPair]) -> None:
+    """No pair is lost or doubled, sizes stay, and the widths add up to the least there can be."""
+    batches = [{"pairs": pairs[:5]}, {"pairs": pairs[5:10]}, {"pairs": pairs[10:]}]
+    cut = by_length(batches)
+    assert [len(batch["pairs"]) for batch in cut] == [5, 5, 2]
+    flat = [pair for batch in cut for pair in batch["pairs"]]
+    assert sorted(pair.where for pair in flat) == sorted(pair.where for pair in pairs)
+    assert [pair.longest for pair in flat] == sorted(pair.longest for pair in pairs)
+    assert by_length([]) == []
 
 
 def test_counts_are_of_what_is_learned(parts: Parts, pairs: list[EncodedPair]) -> None:

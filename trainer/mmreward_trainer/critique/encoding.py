@@ -22,6 +22,7 @@ class EncodedPair:
     Attributes:
         learns_critiques: both answers have a critique, and the run learns them.
         learned_tokens: of both critiques with their end-of-turn; 0 without.
+        longest: tokens of the longer of the two sequences, pictures included.
     """
 
     where: str
@@ -32,6 +33,7 @@ class EncodedPair:
     margin: float
     learns_critiques: bool
     learned_tokens: int
+    longest: int
     category: str | None
 
     @property
@@ -93,6 +95,7 @@ class PairEncoder:
             margin=row["margin"],
             learns_critiques=learns,
             learned_tokens=sum(one.learned_to - one.learned_from for one in sequences),
+            longest=longest,
             category=row["category"],
         )
 

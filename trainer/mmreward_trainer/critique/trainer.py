@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -21,6 +22,14 @@ Inputs = dict[str, list[EncodedPair]]
 
 class NotFiniteLoss(RuntimeError):
     """The loss became NaN or infinite; the message names the step and the rows."""
+
+
+def by_length(batches: list[Inputs]) -> list[Inputs]:
+    """The same pairs in as many batches of the same sizes, the shortest pairs first."""
+    pairs = [pair for batch in batches for pair in batch["pairs"]]
+    pairs.sort(key=lambda pair: pair.longest)
+    taken = iter(pairs)
+    return [{"pairs": list(islice(taken, len(batch["pairs"])))} for batch in batches]
 
 
 class CritiqueTrainer(Trainer):
@@ -52,8 +61,13 @@ class CritiqueTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[Inputs], num_batches: int, device: torch.device
     ) -> tuple[list[Inputs], torch.Tensor]:
-        """The batches of one step, and the counts of that step over all processes."""
+        """The batches of one step, and the counts of that step over all processes.
+
+        A step is the same however it is cut, so its pairs are put into batches by length: a batch
+        is as wide as its longest row.
+        """
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        batches = by_length(batches)
         totals = sum((count(batch["pairs"]) for batch in batches), torch.zeros(4))
         gathered = self.accelerator.gather(totals.float().to(device)[None])
         return batches, gathered.sum(0)
