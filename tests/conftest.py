@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no fault of a test: the first example of a fresh environment alone takes a
+# second, because hypothesis builds its table of characters then.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _left_out: list[str] = []
 

@@ -12,7 +12,9 @@ from mmreward_service.engine.fake import FakeEngine
 from service_kit import picture_uri, serving
 
 # Examples of this folder run a service; a busy machine must not fail them by the clock.
-settings.register_profile("service", deadline=None, max_examples=40, derandomize=True)
+settings.register_profile(
+    "service", settings.get_profile("patient"), max_examples=40, derandomize=True
+)
 settings.load_profile("service")
 
 
