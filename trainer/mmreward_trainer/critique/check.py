@@ -20,10 +20,14 @@ def check_run(config: CritiqueConfig, say: Callable[[str], None]) -> None:
 
     parts = prepare(config)
     with tempfile.TemporaryDirectory() as scratch:
-        for name, files in (("train", config.data.train), ("validation", config.data.validation)):
+        data = config.data
+        for name, files, split in (
+            ("train", data.train, data.train_split),
+            ("validation", data.validation, data.validation_split),
+        ):
             if not files:
                 continue
-            rows = build_rows(files, config.data, Path(scratch) / name)
+            rows = build_rows(files, data, Path(scratch) / name, split=split)
             refused = 0
             tokens = 0
             for i in range(len(rows)):

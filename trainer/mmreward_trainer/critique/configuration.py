@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Form = Literal["pairs", "mm-rlhf", "mm-rlhf-rewardbench", "rlhf-v", "vl-rewardbench", "dataset"]
+Form = Literal["pairs", "mm-rlhf", "mm-rlhf-rewardbench", "rlhf-v", "vl-rewardbench"]
 
 
 class ConfigError(ValueError):
@@ -30,11 +30,17 @@ class _Part(BaseModel):
 
 
 class Data(_Part):
-    """What is trained on. `form` is that of all files (see docs/data.md)."""
+    """What is trained on: JSON lines, parquet, or folders that `datasets` saved.
+
+    `form` and `columns` hold for all of them (see docs/data.md).
+    """
 
     train: list[Path] = Field(min_length=1)
     validation: list[Path] = []
     form: Form = "pairs"
+    columns: tuple[str, ...] = ()  # of the form `pairs`: "prompt=question", "chosen=best"
+    train_split: str | None = None  # of saved datasets that have splits
+    validation_split: str | None = None
     image_root: Path | None = None
     bad_rows: Literal["error", "skip"] = "error"
     missing_images: Literal["error", "skip"] = "error"
@@ -45,6 +51,7 @@ class Data(_Part):
     max_image_bytes: Count = 16 * 2**20
     max_image_pixels: Count = 25_000_000
     max_frames: Count = 10
+    source_fps: Positive = 1.0  # of folders of frames that do not say it
     # Of a row's own column: what chosen must lead by. None: no margins.
     margin_column: str | None = None
     workers: Annotated[int, Field(ge=0)] = 2

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mmreward_service.errors import ImageUnusable
+
 from mmreward_trainer.critique.media import EncodedMedia, MediaEncoder
 from mmreward_trainer.critique.packing import Group
 from mmreward_trainer.critique.rows import RowError, read_pictures
@@ -73,7 +75,7 @@ class PairEncoder:
         """
         try:
             media = self.media.encode(read_pictures(row), row["fps"])
-        except ValueError as error:
+        except (ValueError, ImageUnusable) as error:
             raise RowError(f"{row['where']}: {error}") from error
         chosen, rejected = _answer(row, "chosen"), _answer(row, "rejected")
         learns = self._with_critiques and None not in (chosen.critique, rejected.critique)

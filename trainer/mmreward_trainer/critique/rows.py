@@ -14,32 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmreward_client.data import (
-    ImageSource,
-    PairReader,
-    PreferencePair,
-    ReadOptions,
-    read_dataset,
-    read_mm_rlhf,
-    read_mm_rlhf_rewardbench,
-    read_pairs,
-    read_rlhf_v,
-    read_vl_rewardbench,
-)
+from mmreward_client.data import ImageSource, PairReader, PreferencePair, ReadOptions
+from mmreward_client.data.forms import columns_of, reader_of
 from mmreward_client.errors import InvalidInput
 
 from mmreward_trainer.critique.configuration import ConfigError, Data
 
 REPORT_FILE = "rows.json"
 FINGERPRINTS_FILE = "fingerprints.txt"
-
-_READERS: dict[str, Callable[[Path, ReadOptions], PairReader]] = {
-    "pairs": lambda path, options: read_pairs(path, None, options),
-    "mm-rlhf": read_mm_rlhf,
-    "mm-rlhf-rewardbench": read_mm_rlhf_rewardbench,
-    "rlhf-v": read_rlhf_v,
-    "vl-rewardbench": read_vl_rewardbench,
-}
 
 Progress = Callable[[int], None]
 """Called with the number of rows read so far."""
@@ -78,12 +60,14 @@ def build_rows(
     data: Data,
     folder: Path,
     *,
+    split: str | None = None,
     encode: Encode | None = None,
     progress: Progress = lambda rows: None,
 ) -> Rows:
     """Read files into `folder`, or take what an earlier call left there.
 
     Args:
+        split: of saved datasets that have splits.
         encode: rows that it refuses with RowError are left out and counted; None leaves them in.
     Raises:
         InvalidInput: a row is wrong or its picture missing, and the policy is `error`.
@@ -93,7 +77,7 @@ def build_rows(
     from datasets.exceptions import DatasetGenerationError
 
     table_folder = folder / "table"
-    source = {"files": [str(file) for file in files], "data": _settings(data)}
+    source = {"files": [str(file) for file in files], "split": split, "data": _settings(data)}
     if (folder / REPORT_FILE).is_file():
         report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
         if report["source"] != source:
@@ -104,13 +88,17 @@ def build_rows(
     account = _Account()
     try:
         table = Dataset.from_generator(
-            lambda: account.rows(_pairs(files, data), data, encode, progress),
+            lambda: account.rows(_pairs(files, data, split), data, encode, progress),
             cache_dir=str(folder / "cache"),
             features=_features(),
         )
     except DatasetGenerationError as error:
         # What went wrong in a row is the cause; the library's own message hides it.
         raise (error.__cause__ or error) from None
+    except ValueError:
+        # Of a stream without rows the library makes no table; the message below says why.
+        if account.fingerprints:
+            raise
     if not account.fingerprints:
         raise ConfigError(f"no row is left of {', '.join(source['files'])}: {account.counts()}")
     table.save_to_disk(str(table_folder))
@@ -123,10 +111,14 @@ def build_rows(
 
 
 def _settings(data: Data) -> dict[str, Any]:
-    return data.model_dump(mode="json", exclude={"train", "validation", "workers"})
+    return data.model_dump(
+        mode="json", exclude={"train", "validation", "train_split", "validation_split", "workers"}
+    )
 
 
-def _pairs(files: list[Path], data: Data) -> Iterator[tuple[PairReader, PreferencePair]]:
+def _pairs(
+    files: list[Path], data: Data, split: str | None
+) -> Iterator[tuple[PairReader, PreferencePair]]:
     options = ReadOptions(
         image_root=data.image_root,
         bad_rows=data.bad_rows,
@@ -134,14 +126,11 @@ def _pairs(files: list[Path], data: Data) -> Iterator[tuple[PairReader, Preferen
         max_image_bytes=data.max_image_bytes,
         max_image_pixels=data.max_image_pixels,
         max_frames=data.max_frames,
+        source_fps=data.source_fps,
     )
+    columns = columns_of(*data.columns) if data.columns else None
     for file in files:
-        if data.form == "dataset":
-            from datasets import load_from_disk
-
-            reader = read_dataset(load_from_disk(str(file)), None, options)
-        else:
-            reader = _READERS[data.form](file, options)
+        reader = reader_of(file, data.form, options, columns, split=split)
         for pair in reader:
             yield reader, pair
 

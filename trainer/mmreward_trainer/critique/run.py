@@ -123,12 +123,18 @@ def _tables(
 ) -> tuple[Rows, Rows | None]:
     data = config.data
     encode = encoder.encode if data.unusable == "skip" else None
-    train = row_tables.build_rows(data.train, data, folder / "data" / "train", encode=encode)
+    train = row_tables.build_rows(
+        data.train, data, folder / "data" / "train", split=data.train_split, encode=encode
+    )
     say(f"training rows: {_account(train)}")
     if not data.validation:
         return train, None
     validation = row_tables.build_rows(
-        data.validation, data, folder / "data" / "validation", encode=encode
+        data.validation,
+        data,
+        folder / "data" / "validation",
+        split=data.validation_split,
+        encode=encode,
     )
     say(f"validation rows: {_account(validation)}")
     common = set(train.fingerprints).intersection(validation.fingerprints)
