@@ -166,7 +166,7 @@ def load_reward_model(
         stock.__init__(self, config)
         self.reward_head = RewardHead(config.get_text_config().hidden_size, head)
 
-    base.__init__ = __init__  # type: ignore[method-assign]
+    base.__init__ = __init__
     model, report = base.from_pretrained(
         folder, dtype=dtype, attn_implementation=attention, output_loading_info=True
     )

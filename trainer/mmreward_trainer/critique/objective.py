@@ -154,7 +154,9 @@ def _scores(
         chosen, rejected = batch.score_of[i][place[0]], batch.score_of[i][place[1]]
         assert chosen is not None
         assert rejected is not None
-        first.append(chosen), second.append(rejected), at.append(i)
+        first.append(chosen)
+        second.append(rejected)
+        at.append(i)
     device = scores.device
     index = [torch.tensor(one, dtype=torch.long, device=device) for one in (first, second, at)]
     return scores[index[0]], scores[index[1]], index[2]

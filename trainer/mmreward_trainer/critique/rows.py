@@ -88,7 +88,7 @@ def build_rows(
     account = _Account()
     try:
         table = Dataset.from_generator(
-            lambda: account.rows(_pairs(files, data, split), data, encode, progress),
+            lambda: account.rows(_readers(files, data, split), data, encode, progress),
             cache_dir=str(folder / "cache"),
             features=_features(),
         )
@@ -116,9 +116,7 @@ def _settings(data: Data) -> dict[str, Any]:
     )
 
 
-def _pairs(
-    files: list[Path], data: Data, split: str | None
-) -> Iterator[tuple[PairReader, PreferencePair]]:
+def _readers(files: list[Path], data: Data, split: str | None) -> Iterator[PairReader]:
     options = ReadOptions(
         image_root=data.image_root,
         bad_rows=data.bad_rows,
@@ -130,9 +128,7 @@ def _pairs(
     )
     columns = columns_of(*data.columns) if data.columns else None
     for file in files:
-        reader = reader_of(file, data.form, options, columns, split=split)
-        for pair in reader:
-            yield reader, pair
+        yield reader_of(file, data.form, options, columns, split=split)
 
 
 class _Account:
@@ -141,18 +137,17 @@ class _Account:
     def __init__(self) -> None:
         self.fingerprints: list[str] = []
         self.ties = self.with_reasons = self.without_reasons = 0
-        self.readers: dict[int, PairReader] = {}
+        self.readers: list[PairReader] = []
         self.unusable: list[str] = []
 
     def rows(
         self,
-        pairs: Iterable[tuple[PairReader, PreferencePair]],
+        readers: Iterable[PairReader],
         data: Data,
         encode: Encode | None,
         progress: Progress,
     ) -> Iterator[dict[str, Any]]:
-        for reader, pair in pairs:
-            self.readers[id(reader)] = reader
+        for pair in self._pairs(readers):
             row = row_of(pair, data.margin_column)
             if encode is not None:
                 try:
@@ -168,8 +163,14 @@ class _Account:
             progress(len(self.fingerprints))
             yield row
 
+    def _pairs(self, readers: Iterable[PairReader]) -> Iterator[PreferencePair]:
+        for reader in readers:
+            # Before its first pair: a file without any good row counts as well.
+            self.readers.append(reader)
+            yield from reader
+
     def counts(self) -> dict[str, Any]:
-        summaries = [reader.summary for reader in self.readers.values()]
+        summaries = [reader.summary for reader in self.readers]
         return {
             "pairs": len(self.fingerprints),
             "rows": sum(one.rows for one in summaries),
