@@ -91,7 +91,10 @@ class Writer:
         inputs: dict[str, Any] = {"input_ids": ids_of, "attention_mask": mask}
         tokens = media_tokens(model.config)
         if hasattr(model.config, "vision_start_token_id"):
-            types = (ids_of == tokens.image).int() + 2 * (ids_of == tokens.video).int()
+            types = torch.zeros_like(ids_of)
+            for kind, token in ((1, tokens.image), (2, tokens.video)):
+                if token is not None:
+                    types[ids_of == token] = kind
             inputs["mm_token_type_ids"] = types * mask
         names = dict.fromkeys(name for one in media for name in one.tensors)
         for name in names:
