@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from datasets import Dataset, DatasetDict
 from mmreward_client.errors import InvalidInput
+from mmreward_trainer.critique.check import check_run
 from mmreward_trainer.critique.configuration import ConfigError, Data, load_config, parse_change
 from mmreward_trainer.critique.encoding import EncodedPair
 from mmreward_trainer.critique.preparation import prepare
@@ -122,6 +123,27 @@ def test_what_cannot_be_encoded_is_left_out_if_asked(
     for number, reason in ((1, "data.max_tokens"), (2, "decoded")):
         with pytest.raises(RowError, match=rf"rows\.jsonl:{number + 1}.*{reason}"):
             encode(everything.table[number])
+
+
+def test_a_check_names_every_row_of_both_sets(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    """Under `error` it fails at the end, under `skip` it tells what would be left out."""
+    rows = [colour_row(i, tmp_path) for i in range(4)]
+    rows[1]["chosen"] = rows[3]["rejected"] = "It is red. " * 400
+    train = write_rows(tmp_path / "train.jsonl", rows[:2])
+    validation = write_rows(tmp_path / "validation.jsonl", rows[2:])
+    settings = {
+        "model": str(checkpoints("qwen2_5_vl")), "data.train": [str(train)],
+        "data.validation": [str(validation)], "data.max_tokens": 300, "run.cpu": True,
+    }  # fmt: skip
+    said: list[str] = []
+    with pytest.raises(RowError, match="2 rows cannot be trained on"):
+        check_run(load_config(None, settings), said.append)
+    assert any("unusable" in line and "train.jsonl:2" in line for line in said)
+    assert any("unusable" in line and "validation.jsonl:2" in line for line in said)
+    said.clear()
+    check_run(load_config(None, settings | {"data.unusable": "skip"}), said.append)
+    assert sum("left out" in line for line in said) == 2
+    assert said[0].startswith("train: 2 pairs, the longest sequence ")
 
 
 def test_a_picture_that_went_away_is_named(tmp_path: Path) -> None:

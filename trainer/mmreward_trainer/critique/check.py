@@ -11,16 +11,17 @@ from mmreward_trainer.critique.rows import RowError, build_rows
 
 
 def check_run(config: CritiqueConfig, say: Callable[[str], None]) -> None:
-    """Read all rows, encode each once, and say how long the longest is.
+    """Read all rows of both sets, encode each once, and say how long the longest is.
 
     Raises:
-        ConfigError, InvalidInput: what a run would raise; rows are listed before.
+        ConfigError, InvalidInput: what a run would raise; rows at fault are listed before.
     """
     from mmreward_trainer.critique.preparation import prepare
 
     parts = prepare(config)
+    data = config.data
+    refused = 0
     with tempfile.TemporaryDirectory() as scratch:
-        data = config.data
         for name, files, split in (
             ("train", data.train, data.train_split),
             ("validation", data.validation, data.validation_split),
@@ -28,20 +29,18 @@ def check_run(config: CritiqueConfig, say: Callable[[str], None]) -> None:
             if not files:
                 continue
             rows = build_rows(files, data, Path(scratch) / name, split=split)
-            refused = 0
-            tokens = 0
+            longest = 0
+            found: list[str] = []
             for i in range(len(rows)):
                 try:
-                    pair = parts.encoder.encode(rows.table[i])
+                    longest = max(longest, parts.encoder.encode(rows.table[i]).longest)
                 except RowError as error:
-                    refused += 1
-                    say(f"  {error}")
-                    continue
-                sequences = [parts.encoder.builder.prompt(answer) for answer in pair.answers]
-                pictures = sum(map(len, pair.media.pieces))
-                tokens = max(tokens, max(map(len, sequences)) + pictures)
-            say(f"{name}: {len(rows)} pairs, longest prompt {tokens} tokens")
+                    found.append(str(error))
+            say(f"{name}: {len(rows)} pairs, the longest sequence {longest} tokens")
             for line in rows.report["left_out"]:
                 say(f"  left out: {line}")
-            if refused:
-                raise RowError(f"{refused} of {len(rows)} {name} rows cannot be trained on")
+            for line in found:
+                say(f"  {'left out' if data.unusable == 'skip' else 'unusable'}: {line}")
+            refused += len(found)
+    if refused and data.unusable == "error":
+        raise RowError(f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)')
