@@ -116,7 +116,7 @@ def test_two_processes_learn_what_one_does(
             launcher=_torchrun((str(SHARDED),), 29531),
             SHARDING_CONFIG=str(ROOT / "trainer" / "accelerate" / "fsdp2.yaml"),
         )
-        assert "of the trained weights are in parts on 2 processes" in printed
+        assert "100% of the trained weights are in parts on 2 processes" in printed
     else:
         command.run(launcher=_torchrun(("-m", "mmreward_trainer"), 29532))
     for (step, loss), (expected_step, expected) in zip(command.curve(), plain.curve(), strict=True):
