@@ -163,6 +163,14 @@ def write_reward(folder: Path, spec: RewardSpec, head: RewardHead) -> None:
         listing = json.loads(index.read_text(encoding="utf-8"))
         listing["weight_map"].update(dict.fromkeys(state, file.name))
         index.write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
+    write_spec(folder, spec)
+
+
+def write_spec(folder: Path, spec: RewardSpec) -> None:
+    """Put the reward object into config.json, then check the folder as serving will.
+
+    Of a folder whose head is written already, this is all that a new reward object needs.
+    """
     config = read_config(folder)
     config["reward"] = spec.model_dump(mode="json")
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"

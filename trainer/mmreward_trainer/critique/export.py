@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from mmreward_service.reward.checkpoint import write_reward
-from mmreward_service.reward.head import RewardHead
 from mmreward_service.reward.spec import RewardSpec
 
 from mmreward_trainer.critique.model import load_reward_model
@@ -19,10 +18,8 @@ ADAPTER_FILE = "adapter_config.json"
 
 def export_checkpoint(
     save: Path, base: Path, output: Path, spec: RewardSpec, *, dtype: str, processor: Any
-) -> RewardHead:
-    """Write a folder with model, head, processor and reward object; returns the head.
-
-    Adapters are merged.
+) -> None:
+    """Write a folder with model, head, processor and reward object; adapters are merged.
 
     Args:
         save: what `Trainer.save_model` wrote: whole weights, or adapters for `base`.
@@ -35,7 +32,7 @@ def export_checkpoint(
 
         # Merged in float32: in 16 bits the small product of two adapters is mostly rounding.
         model = PeftModel.from_pretrained(model, save).merge_and_unload()
-    head: RewardHead = model.reward_head.float().eval()
+    head = model.reward_head.float().eval()
     # `write_reward` puts the head into the last file; here it would be there twice.
     del model.reward_head
     model = model.to(_DTYPES[dtype])
@@ -47,7 +44,6 @@ def export_checkpoint(
     processor.save_pretrained(output)
     _keep_tokenizer(base, output)
     write_reward(output, spec, head)
-    return head
 
 
 def _keep_tokenizer(base: Path, output: Path) -> None:

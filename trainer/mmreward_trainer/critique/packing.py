@@ -12,7 +12,7 @@ computed as if the other were not there; a test holds it against separate forwar
 implementations that take no mask of their own (flash attention), and to compare with.
 
 Where a template has its picture behind the answer nothing can be shared but the picture's encoding,
-which is then handed to each branch (`picture_order`).
+which is then handed to each branch (`image_order`, `video_order`).
 """
 
 from __future__ import annotations
@@ -47,6 +47,14 @@ class MediaTokens:
 
     image: int | None
     video: int | None
+
+    def types(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What stands at each place of ids: 0 text or padding, 1 a picture, 2 a frame."""
+        types = torch.zeros_like(ids)
+        for kind, token in ((1, self.image), (2, self.video)):
+            if token is not None:
+                types[(ids == token) & mask.bool()] = kind
+        return types
 
 
 @dataclass(frozen=True)
@@ -167,10 +175,7 @@ class Packer:
             mask[i, : len(sequence.ids)] = 1
         if not any(group.media.count for group in groups):
             return plain.expand(3, len(sequences), longest)
-        types = torch.zeros_like(ids)
-        for kind, token in ((1, self._tokens.image), (2, self._tokens.video)):
-            if token is not None:
-                types[(ids == token) & mask.bool()] = kind
+        types = self._tokens.types(ids, mask)
         # The model wants the sizes of all pictures, sequence by sequence.
         media = [group.media for group in groups for _ in group.sequences]
         sizes = {
@@ -251,7 +256,8 @@ class _Row:
         """How often the media of the group stand in this row."""
         if not media_ids:
             return 0
-        found = sum(token in set(media_ids) for token in self.ids)
+        marks = set(media_ids)
+        found = sum(token in marks for token in self.ids)
         return found // len(media_ids)
 
 

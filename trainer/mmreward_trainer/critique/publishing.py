@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmreward_service.reward.checkpoint import write_reward
+from mmreward_service.reward.checkpoint import write_spec
 from mmreward_service.reward.spec import Calibration, Mode
 
 from mmreward_trainer.calibration import CalibrationError, fit_temperature
@@ -60,7 +60,7 @@ def publish(
             "calibration": _calibration(config, judged, say),
         }
     )
-    head = export_checkpoint(
+    export_checkpoint(
         run / "final",
         config.model,
         output,
@@ -71,7 +71,7 @@ def publish(
     golden = golden_items(
         output, critiques=config.loss.critique > 0, dtype="float32", progress=lambda done: None
     )
-    write_reward(output, spec.model_copy(update={"golden": golden}), head)
+    write_spec(output, spec.model_copy(update={"golden": golden}))
     found = {f"eval_{name}": value for name, value in figures(judged).items()} if judged else None
     result = {
         "steps": max((one["step"] for one in history), default=0),

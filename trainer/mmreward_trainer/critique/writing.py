@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from mmreward_trainer.critique.encoding import EncodedPair, PairEncoder
-from mmreward_trainer.critique.media import stack_media
 from mmreward_trainer.critique.model import media_tokens
+from mmreward_trainer.critique.packing import joined
 from mmreward_trainer.critique.sequences import Sequence
 
 Written = tuple[list[int] | None, list[int] | None]
@@ -89,14 +89,7 @@ class Writer:
             ids_of[i, width - len(prompt) :] = torch.tensor(prompt)
             mask[i, width - len(prompt) :] = 1
         inputs: dict[str, Any] = {"input_ids": ids_of, "attention_mask": mask}
-        tokens = media_tokens(model.config)
         if hasattr(model.config, "vision_start_token_id"):
-            types = torch.zeros_like(ids_of)
-            for kind, token in ((1, tokens.image), (2, tokens.video)):
-                if token is not None:
-                    types[ids_of == token] = kind
-            inputs["mm_token_type_ids"] = types * mask
-        names = dict.fromkeys(name for one in media for name in one.tensors)
-        for name in names:
-            inputs[name] = stack_media([one.tensors[name] for one in media if name in one.tensors])
+            inputs["mm_token_type_ids"] = media_tokens(model.config).types(ids_of, mask)
+        inputs |= joined(media)
         return {name: tensor.to(model.device) for name, tensor in inputs.items()}

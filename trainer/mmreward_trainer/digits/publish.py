@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import mmreward_service
-from mmreward_service.reward.checkpoint import write_reward
+from mmreward_service.reward.checkpoint import write_reward, write_spec
 from mmreward_service.reward.spec import Calibration, GoldenItem, RewardSpec
 from PIL import Image
 
@@ -48,7 +48,7 @@ def write_checkpoint(
     if run.config.critique_weight:
         # Golden scores come from the saved files by way of plain transformers.
         spec = spec.model_copy(update={"golden": _golden_items(folder)})
-        write_reward(folder, spec, run.digit_model.head)
+        write_spec(folder, spec)
     for file in folder.iterdir():
         if file.is_file():
             file.chmod(0o644)
