@@ -14,6 +14,7 @@ from mmreward_trainer.critique.objective import COUNTS, count, loss_of, plan
 from mmreward_trainer.critique.preparation import Parts, prepare
 from mmreward_trainer.critique.rows import build_rows
 from mmreward_trainer.critique.trainer import by_length
+from mmreward_trainer.critique.validation import Judge, figures
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from .conftest import Checkpoints
@@ -162,6 +163,27 @@ def _gradient(
     for batch in batches:
         _loss(parts, batch, totals).loss.backward()
     return {n: p.grad.clone() for n, p in parts.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("with_critiques", [True, False])
+def test_a_score_that_is_no_number_is_not_judged(
+    parts: Parts, colours: Path, tmp_path: Path, with_critiques: bool
+) -> None:
+    """NaN is neither above nor below: as a margin it would count as wrong without a word."""
+    data = _config(Path("unused"), colours).data
+    table = build_rows([colours / "validation.jsonl"], data, tmp_path).table
+    judge = Judge(parts.encoder, parts.packer, parts.writer, table, 2, 2, with_critiques)
+    bias = parts.model.reward_head.out.bias
+    kept = bias.detach().clone()
+    try:
+        with torch.no_grad():
+            bias.fill_(float("nan"))
+        judged = judge.judge(parts.model)
+    finally:
+        with torch.no_grad():
+            bias.copy_(kept)
+    assert [one.delta for one in judged] == [None, None]
+    assert figures(judged) == {"pairs": 2, "judged": 0, "unfinished": 2}
 
 
 def test_batches_of_a_step_are_cut_by_length(pairs: list[EncodedPair]) -> None:

@@ -7,6 +7,7 @@ counts as not judged, a tie of two scores as wrong.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence as Listing
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,11 @@ from mmreward_trainer.critique.writing import Writer
 
 @dataclass(frozen=True)
 class Judged:
-    """A pair as the model judged it: its margin, None where a critique was not finished."""
+    """A pair as the model judged it.
+
+    Attributes:
+        delta: the margin; None where a critique was not finished or a score is not finite.
+    """
 
     where: str
     category: str | None
@@ -114,11 +119,15 @@ class Judge:
             for pair, critiques, delta in zip(pairs, written, deltas, strict=True)
         ]
 
-    def _deltas(self, model: Any, pairs: list[EncodedPair], sequences: list[Any]) -> list[float]:
+    def _deltas(
+        self, model: Any, pairs: list[EncodedPair], sequences: list[Any]
+    ) -> list[float | None]:
+        """Margin of each pair; None where a score is not finite: NaN would count as wrong."""
         groups = [self.encoder.group(pair, own) for pair, own in zip(pairs, sequences, strict=True)]
         batch = self.packer.pack(groups)
         scores = model(**model_inputs(batch, model.device)).scores.tolist()
-        return [scores[places[0]] - scores[places[1]] for places in batch.score_of]
+        deltas = [scores[places[0]] - scores[places[1]] for places in batch.score_of]
+        return [delta if math.isfinite(delta) else None for delta in deltas]
 
 
 def figures(judged: Listing[Judged]) -> dict[str, float]:
