@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,11 +34,13 @@ from rows import write_rows
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "critique": {},
-    "critique, own critiques at the end": {"own_critiques.from_step": "LAST_FIFTH"},
     "no critique (scalar)": {"loss.critique": 0},
     "critique, silu head": {"reward.head": "silu"},
     "critique, linear head": {"reward.head": "linear"},
+    "critique, own critiques in the last fifth": {},
 }
+OWN = "critique, own critiques in the last fifth"
+"""The first variant until its last fifth, so it goes on from a save of the first variant's run."""
 GIVEN = "true critique given"
 """Not a training: the first variant, reading the critiques of the data."""
 
@@ -49,8 +53,8 @@ def main(
     seeds: Annotated[str, typer.Option(help="comma-separated")] = "0,1,2",
     variants: Annotated[str, typer.Option(help="numbers, comma-separated; empty: all")] = "",
     digits: Annotated[int, typer.Option(help="training pairs of digits", min=10)] = 8000,
-    test_digits: Annotated[int, typer.Option(help="test pairs of digits", min=10)] = 500,
-    steps: Annotated[int, typer.Option(help="of 32 pairs", min=2)] = 500,
+    test_digits: Annotated[int, typer.Option(help="test pairs of digits", min=10)] = 400,
+    steps: Annotated[int, typer.Option(help="of 32 pairs", min=2)] = 450,
     warm_up_steps: Annotated[int, typer.Option(help="of the vision tower", min=1)] = 1400,
     parallel: Annotated[int, typer.Option(help="runs at once", min=1)] = 2,
     output: Annotated[Path, typer.Option(help="JSON file")] = RESULTS / "critique_study.json",
@@ -88,34 +92,38 @@ def train(work: Path, name: str, seed: int, steps: int) -> Path:
     settings = {
         "reward.templates": base / "templates.json",
         "reward.max_critique_tokens": 96,
-        "data.max_tokens": 1500,
+        "data.max_tokens": 900,
         "data.unusable": "skip",
         "data.workers": 0,
         "optimisation.max_steps": steps,
         "optimisation.epochs": 1000,
         "optimisation.pairs_per_step": 32,
-        "optimisation.pairs_per_batch": 8,
+        "optimisation.pairs_per_batch": 4,
+        "optimisation.optimizer": "muon",
         "optimisation.learning_rate": 3e-3,
+        "optimisation.weight_decay": 0.01,
         "optimisation.schedule": "cosine",
         "optimisation.betas": "[0.9, 0.95]",
         "loss.label_smoothing": 0.01,
-        "loss.none": 0.2,
         "run.cpu": "true",
         "run.precision": "float32",
         "run.export_dtype": "float32",
         "run.seed": seed,
         "run.validation_pairs": 100,
+        "run.save_every_steps": steps - _last_fifth(steps),
         **VARIANTS[name],
     }
-    if settings.get("own_critiques.from_step") == "LAST_FIFTH":
-        settings["own_critiques.from_step"] = steps - max(1, steps // 5)
+    if name == OWN:
+        start = steps - _last_fifth(steps)
+        settings["own_critiques.from_step"] = start
+        _fork(work / f"variant_0_seed_{seed}" / "run", folder / "run", start)
     command = [
         sys.executable, "-m", "mmreward_trainer", "critique", "--output", str(folder),
         "--model", str(base), "--train", str(work / "rows" / "train.jsonl"),
         "--validation", str(work / "rows" / "validation.jsonl"),
         *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")),
     ]  # fmt: skip
-    if (folder / "run" / "config.json").is_file():
+    if (folder / "run").is_dir():
         command.append("--resume")
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{name}, seed {seed}", flush=True)
@@ -125,6 +133,18 @@ def train(work: Path, name: str, seed: int, steps: int) -> Path:
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
     return folder
+
+
+def _last_fifth(steps: int) -> int:
+    return max(1, steps // 5)
+
+
+def _fork(source: Path, target: Path, step: int) -> None:
+    """Give a run the save of another to resume from; done once."""
+    save = f"checkpoint-{step}"
+    if not (target / "saves").exists():
+        shutil.copytree(source / "saves" / save, target / "saves.part" / save)
+        (target / "saves.part").rename(target / "saves")
 
 
 def measure(folder: Path, rows: Path, *, given: bool) -> dict[str, Any]:
@@ -140,17 +160,34 @@ def measure(folder: Path, rows: Path, *, given: bool) -> dict[str, Any]:
 
 
 def baselines(file: Path) -> dict[str, dict[str, float]]:
-    """Share of pairs that a coin and the longer answer get right, by source; ties are wrong."""
-    longer: dict[str, list[bool]] = {}
+    """Share of pairs that trivial rules get right, by source.
+
+    "The longer answer wins" counts a tie of lengths as half: with a strict rule it would have 0 %
+    on NLVR, whose two answers are equally long. "The commoner answer wins" prefers the answer that
+    is chosen more often in these very pairs, an upper bound of what a constant can do.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {}
     with file.open(encoding="utf-8") as stream:
         for line in stream:
             row = json.loads(line)
-            is_longer = len(row["chosen"]) > len(row["rejected"])
-            longer.setdefault(row["category"], []).append(is_longer)
+            rows.setdefault(row["category"], []).append(row)
+    return {source: _trivial(found) for source, found in rows.items()}
+
+
+def _trivial(rows: list[dict[str, Any]]) -> dict[str, float]:
+    chosen = Counter(row["chosen"] for row in rows)
+    lengths = [(len(row["chosen"]), len(row["rejected"])) for row in rows]
+    votes = [(chosen[row["chosen"]], chosen[row["rejected"]]) for row in rows]
     return {
-        source: {"random": 0.5, "longer_wins": statistics.mean(wins), "pairs": len(wins)}
-        for source, wins in longer.items()
+        "pairs": len(rows),
+        "random": 0.5,
+        "longer_wins": _share(lengths),
+        "commoner_wins": _share(votes),
     }
+
+
+def _share(values: list[tuple[int, int]]) -> float:
+    return statistics.mean(0.5 if a == b else float(a > b) for a, b in values)
 
 
 def report(
@@ -171,6 +208,7 @@ def report(
     table = [[name, *(_cell(runs, source) for source in sources)] for name, runs in found.items()]
     table += [
         ["longer answer wins", *(f"{100 * beside[s]['longer_wins']:.1f}" for s in sources)],
+        ["commoner answer wins", *(f"{100 * beside[s]['commoner_wins']:.1f}" for s in sources)],
         ["random", *("50.0" for _ in sources)],
     ]
     header = ["variant", *(f"{source}, {beside[source]['pairs']:.0f} pairs" for source in sources)]

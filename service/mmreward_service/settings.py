@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     max_num_seqs: PositiveInt | None = None
     engine_args: dict[str, Any] = {}
     parity_tolerance: PositiveFloat | None = None
+    # A stock model as a judge: "default", or a JSON file with its prompt templates.
+    stock_judge: Literal["default"] | Path | None = None
 
     # Where, and to whom
     host: str = "127.0.0.1"
@@ -88,6 +90,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
+        if self.stock_judge is not None and self.engine != "vllm":
+            raise ValueError("stock_judge needs the engine vllm")
         if self.engine == "vllm" and self.checkpoint is None:
             raise ValueError("checkpoint is required: a folder with a reward model")
         if any(not key.get_secret_value() for key in self.api_keys):

@@ -163,7 +163,7 @@ async def test_every_limit_is_shown(client: httpx2.AsyncClient) -> None:
     assert named | {"max_deadline_ms", "default_deadline_ms"} == set(card["limits"])
     assert card["provenance"]["fingerprint"]
     assert card["modes"] == ["generate", "given", "none"]
-    assert len(card["calibration"]) == 2
+    assert len(card["calibration"]) == 3
 
 
 async def test_over_the_bound_is_429_at_once(engine: FakeEngine) -> None:

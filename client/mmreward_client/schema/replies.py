@@ -81,12 +81,61 @@ class PairResult(Reply):
     prob: float | None = None
     delta_calibrated: float | None = None
     beta: float | None = None
+    orders: tuple[float, float] | None = None
+    """Of a judge: delta with the chosen answer shown first, and with it shown second."""
     error: str | None = None
 
     @model_validator(mode="after")
     def _a_failure_is_never_a_number(self) -> PairResult:
         if (self.delta is not None) != (self.status == "ok"):
             raise ValueError(f"status {self.status} with delta {self.delta}")
+        return self
+
+
+class Comparison(Reply):
+    """Two responses of a group, by their indices, as the judge saw them: first and second."""
+
+    first: int
+    second: int
+    scores: tuple[float, float] | None = None
+    critique: str | None = None
+    status: Status = "ok"
+    critiques_ok: int = 0
+    tokens: int = 0
+    error: str | None = None
+
+    @model_validator(mode="after")
+    def _a_failure_is_never_a_number(self) -> Comparison:
+        if (self.scores is not None) != (self.status == "ok"):
+            raise ValueError(f"status {self.status} with scores {self.scores}")
+        return self
+
+
+class GroupResult(Reply):
+    """One entry of `data` of `/v1/groups`; `scores` and `scores_from` have one per response.
+
+    `scores_from` counts the good comparisons that a score rests on; a response without any, or one
+    that was not complete, has null and 0.
+    """
+
+    index: int
+    id: str | None = None
+    status: Status
+    scores: list[float | None] = []
+    scores_from: list[int] = []
+    comparisons: list[Comparison] = []
+    order_consistency: float | None = None
+    error: str | None = None
+
+    @model_validator(mode="after")
+    def _a_failure_is_never_a_number(self) -> GroupResult:
+        if len(self.scores) != len(self.scores_from):
+            raise ValueError("scores and scores_from differ in length")
+        for score, count in zip(self.scores, self.scores_from, strict=True):
+            if (score is None) != (count == 0):
+                raise ValueError(f"score {score} from {count} comparisons")
+        if self.status not in ("ok", "partial") and any(s is not None for s in self.scores):
+            raise ValueError(f"status {self.status} with scores")
         return self
 
 
@@ -131,6 +180,10 @@ class ScoreReply(_ListReply):
 
 class PairsReply(_ListReply):
     data: list[PairResult]
+
+
+class GroupsReply(_ListReply):
+    data: list[GroupResult]
 
 
 class GetRewardReply(Reply):

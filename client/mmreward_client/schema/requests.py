@@ -13,6 +13,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Mode = Literal["generate", "given", "none"]
+Kind = Literal["critique", "judge"]
+Orders = Literal["both", "balanced"]
+Aggregate = Literal["mean", "additive", "win_rate", "bradley_terry"]
 Role = Literal["system", "user", "assistant"]
 
 MAX_TEMPERATURE = 2.0
@@ -43,6 +46,13 @@ Prompt = Annotated[str, Field(min_length=1)] | Annotated[list[Turn], Field(min_l
 Text = Annotated[str, Field(min_length=1)]
 
 
+def _check_media_and_prompt(images: list[str], video: Video | None, prompt: Prompt) -> None:
+    if images and video is not None:
+        raise ValueError("give images or a video, not both")
+    if isinstance(prompt, list) and not any(turn.role == "user" for turn in prompt):
+        raise ValueError("prompt has no user turn")
+
+
 class _MediaItem(Strict):
     id: str | None = None
     images: list[str] = []
@@ -52,10 +62,7 @@ class _MediaItem(Strict):
 
     @model_validator(mode="after")
     def _one_kind_of_media_and_a_user_turn(self) -> _MediaItem:
-        if self.images and self.video is not None:
-            raise ValueError("give images or a video, not both")
-        if isinstance(self.prompt, list) and not any(t.role == "user" for t in self.prompt):
-            raise ValueError("prompt has no user turn")
+        _check_media_and_prompt(self.images, self.video, self.prompt)
         return self
 
 
@@ -87,6 +94,35 @@ class PairItem(_MediaItem):
             raise ValueError("chosen_critique and rejected_critique are required in mode given")
         if self.mode != "given" and any(c is not None for c in critiques):
             raise ValueError("chosen_critique and rejected_critique belong to mode given only")
+        return self
+
+
+class GroupItem(Strict):
+    """Responses to one prompt that are compared with each other.
+
+    `complete` says which of them are whole, one entry per response; the others take no part, as in
+    the paper (Generative RLHF-V, arXiv 2505.18531, grouped comparison).
+    """
+
+    id: str | None = None
+    images: list[str] = []
+    video: Video | None = None
+    prompt: Prompt
+    responses: Annotated[list[Text], Field(min_length=1)]
+    complete: list[bool] | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> GroupItem:
+        _check_media_and_prompt(self.images, self.video, self.prompt)
+        whole = self.complete if self.complete is not None else [True] * len(self.responses)
+        if len(whole) != len(self.responses):
+            raise ValueError(
+                f"complete has {len(whole)} entries for {len(self.responses)} responses"
+            )
+        if sum(whole) < 2:
+            raise ValueError(
+                f"{sum(whole)} complete of {len(whole)} responses: a comparison needs two"
+            )
         return self
 
 
@@ -133,9 +169,25 @@ class ScoreRequest(_Envelope):
 
 
 class PairsRequest(_Envelope):
-    """Body of `POST /v1/pairs`."""
+    """Body of `POST /v1/pairs`.
+
+    `kind` chooses where a checkpoint is both: null means critique, or judge where it is that alone.
+    """
 
     beta: Beta = Beta()
+    kind: Kind | None = None
+
+
+class GroupsRequest(_Envelope):
+    """Body of `POST /v1/groups`.
+
+    `comparisons` K gives every response K opponents, its neighbours in a ring. `critiques` K
+    samples every comparison K times and takes the mean of its good scores.
+    """
+
+    orders: Orders = "both"
+    comparisons: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
+    aggregate: Aggregate = "mean"
 
 
 class GetRewardRequest(BaseModel):

@@ -82,7 +82,7 @@ def _check_slot(folder: Folder, findings: Findings) -> None:
     if folder.config is not None and not isinstance(size, int):
         findings.problem("vocabulary", "config.json has no vocab_size")
         return
-    if used is None or not isinstance(size, int):
+    if used is None or not isinstance(size, int) or _is_judge_alone(folder):
         return
     if used >= size:
         findings.problem(
@@ -92,9 +92,9 @@ def _check_slot(folder: Folder, findings: Findings) -> None:
         )
     else:
         findings.ok("vocabulary", f"{used} of {size} ids are in use")
-    if folder.spec is None:
+    slot = None if folder.spec is None else folder.spec.score_slot
+    if slot is None:
         return
-    slot = folder.spec.score_slot
     if slot < used:
         findings.problem("slot", f"score_slot {slot} is a real token: ids below {used} are in use")
     elif slot >= size:
@@ -103,16 +103,24 @@ def _check_slot(folder: Folder, findings: Findings) -> None:
         findings.ok("slot", f"score_slot {slot} is free")
 
 
+def _is_judge_alone(folder: Folder) -> bool:
+    return folder.spec is not None and folder.spec.head is None
+
+
 def _check_head(folder: Folder, findings: Findings) -> None:
     hidden = folder.text_setting("hidden_size")
     if folder.config is not None and not isinstance(hidden, int):
         findings.problem("head", "config.json has no hidden_size")
     if folder.spec is None or not isinstance(hidden, int) or not folder.tensors:
         return
+    head = folder.spec.head
+    if head is None:
+        findings.ok("head", "a judge alone, its scores are in its text")
+        return
     if not folder.head:
         findings.problem("head", f"no tensor under {HEAD_PREFIX!r}: the head is missing")
         return
-    expected = head_shapes(hidden, folder.spec.head)
+    expected = head_shapes(hidden, head)
     before = len(findings.problems)
     for name, shape in expected.items():
         if name not in folder.head:
@@ -121,12 +129,12 @@ def _check_head(folder: Folder, findings: Findings) -> None:
             findings.problem(
                 "head",
                 f"tensor {HEAD_PREFIX}{name} has shape {list(folder.head[name].shape)}, "
-                f"a {folder.spec.head.type} head needs {list(shape)}",
+                f"a {head.type} head needs {list(shape)}",
             )
     for name in sorted(set(folder.head) - set(expected)):
-        findings.problem("head", f"a {folder.spec.head.type} head has no tensor {name!r}")
+        findings.problem("head", f"a {head.type} head has no tensor {name!r}")
     if len(findings.problems) == before:
-        findings.ok("head", f"{folder.spec.head.type}, {len(expected)} tensors")
+        findings.ok("head", f"{head.type}, {len(expected)} tensors")
 
 
 def _check_language_model(folder: Folder, findings: Findings) -> None:

@@ -6,6 +6,9 @@ a prompt, response or critique make things go wrong for real:
 
     [[truncated]] [[unparsed]] [[not_finite]]   status of every critique
     [[some_truncated]]                          status of every second critique
+    [[some_unparsed]]                           of a judge: of every second judgement
+    [[quality=7]]                               of a judge: that answer gets 7 points
+    [[first_wins]]                              of a judge: the answer shown first wins
     [[slow]]                                    half a minute before the answer
     [[refused_image]] [[too_long]]              the engine's refusals
     [[fault]]                                   an exception nobody expects
@@ -18,6 +21,7 @@ import asyncio
 import base64
 import hashlib
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +44,11 @@ from mmreward_service.reward.prompt import PromptRenderer
 from mmreward_service.reward.spec import GoldenItem, RewardSpec
 
 _SLOW_S = 30.0
+_JUDGED = re.compile(
+    r"Question: (?P<question>.*)\nFirst: (?P<first>.*)\nSecond: (?P<second>.*)\nJudgement:",
+    re.DOTALL,
+)
+_QUALITY = re.compile(r"\[\[quality=(\d+)\]\]")
 _STATUSES: tuple[CritiqueStatus, ...] = ("truncated", "unparsed", "not_finite")
 
 
@@ -116,6 +125,13 @@ class FakeEngine:
             reading = Reading("not_finite", error="the head gave no finite number")
         return Outcome([reading], TokenUsage(len(job.prompt_token_ids), 0, 1))
 
+    async def write(self, job: CritiqueJob) -> Outcome:
+        markers = await self._begin(job.prompt_token_ids, job.media, job.max_tokens)
+        readings = [self._judge(job, markers, sample) for sample in range(job.critiques)]
+        await self._work(max(reading.tokens for reading in readings), markers)
+        written = sum(reading.tokens for reading in readings)
+        return Outcome(readings, TokenUsage(len(job.prompt_token_ids), 0, written))
+
     async def _begin(self, ids: Sequence[int], media: Media, room: int) -> str:
         await self.check()
         self.pictures_seen.extend(media.images)
@@ -162,6 +178,34 @@ class FakeEngine:
             return Reading(status, None, text, tokens, reason, f"the critique is {status}")
         score = self._score([*job.prompt_token_ids, *ids], job.media)
         return Reading("ok", score, text, tokens, "stop")
+
+    def _judge(self, job: CritiqueJob, markers: str, sample: int) -> Reading:
+        """Whole scores from 1 to 10, each a hash of the picture, the question and its answer."""
+        found = _JUDGED.search(markers)
+        assert found is not None, "not a judge prompt"
+        noise = (job.seed, sample) if job.temperature else ()
+        scores = [
+            self._points(job, found["question"], answer, noise)
+            for answer in (found["first"], found["second"])
+        ]
+        if "[[first_wins]]" in markers:
+            scores = [max(scores) + 1, min(scores)]
+        text = " Specific Criteria: none.\nAnalysis: none.\nScores: "
+        text += f"\\boxed{{{scores[0]}, {scores[1]}}}"
+        if "[[unparsed]]" in markers or ("[[some_unparsed]]" in markers and sample % 2):
+            text = " Specific Criteria: none.\nAnalysis: it goes on without scores."
+        ids = self.renderer.encode_user_text(text)
+        if "[[truncated]]" in markers or len(ids) >= job.max_tokens:
+            ids = ids[: job.max_tokens]
+            cut = self.renderer.decode(ids)
+            return Reading("truncated", None, cut, len(ids), "length", "the judgement is cut off")
+        return Reading("ok", None, text, len(ids) + 1, "stop")
+
+    def _points(self, job: CritiqueJob, question: str, answer: str, noise: tuple[Any, ...]) -> int:
+        if quality := _QUALITY.search(answer):
+            return int(quality[1])
+        key = (question, answer, job.media.hashes, noise)
+        return 1 + int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4]) % 10
 
     def _score(self, ids: Sequence[int], media: Media) -> float:
         digest = hashlib.sha256(repr((list(ids), media.hashes, media.fps)).encode()).digest()

@@ -32,18 +32,23 @@ def fake_tokenizer_json() -> str:
 
 def fake_spec(max_critique_tokens: int = 128) -> RewardSpec:
     return RewardSpec(
-        kinds=["critique"],
+        kinds=["critique", "judge"],
         head=HeadSpec(type="tanh"),
         read_out="last_critique_token",
         score_slot=SCORE_SLOT,
         templates=Templates(
             critique="<|im_start|>{media}Question: {prompt}\nAnswer: {response}\nCritique:",
+            judge=(
+                "<|im_start|>{media}Question: {prompt}\nFirst: {first}\nSecond: {second}\n"
+                "Judgement:"
+            ),
             image="<|image|>",
             video="<|video|>",
             end_of_turn="<|im_end|>",
             after_turn="<|im_end|>\n",
         ),
         max_critique_tokens=max_critique_tokens,
+        score_range=(1.0, 10.0),
         calibration=[
             Calibration(
                 mode="generate",
@@ -59,6 +64,15 @@ def fake_spec(max_critique_tokens: int = 128) -> RewardSpec:
                 temperature=0.7,
                 interval_95=(0.5, 1.0),
                 errors=9,
+                pairs=400,
+            ),
+            Calibration(
+                kind="judge",
+                mode="generate",
+                critiques=1,
+                temperature=2.5,
+                interval_95=(2.0, 3.0),
+                errors=31,
                 pairs=400,
             ),
         ],

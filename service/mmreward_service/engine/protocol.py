@@ -1,8 +1,9 @@
 """What the pipeline needs from an engine, and the words it is said in.
 
-Two calls: `critique` writes K critiques of one prompt and reads a score for each; `read` reads one
-score at the end of a prompt that is complete. What goes wrong with one critique is a status of its
-Reading; what goes wrong with a whole request is an EngineError:
+Three calls: `critique` writes K critiques of one prompt and reads a score for each; `read` reads
+one score at the end of a prompt that is complete; `write` writes K texts and reads no score, for a
+judge whose scores are in its text. What goes wrong with one critique is a status of its Reading;
+what goes wrong with a whole request is an EngineError:
 
     EngineError
     ├── EngineDead      the engine will not answer any more
@@ -57,7 +58,10 @@ class Media:
 
 @dataclass(frozen=True)
 class CritiqueJob:
-    """Write `critiques` critiques after the prompt and read a score for each."""
+    """Write `critiques` texts after the prompt; `critique` reads a score for each, `write` none.
+
+    `priority` orders what waits in the engine, lowest first; equal ones in order of arrival.
+    """
 
     prompt_token_ids: list[int]
     media: Media
@@ -65,6 +69,7 @@ class CritiqueJob:
     critiques: int = 1
     temperature: float = 0.0
     seed: int | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class ReadJob:
 
 @dataclass(frozen=True)
 class Reading:
-    """One critique and its score. `score` is a number if and only if the status is ok."""
+    """One text and its score, a number if and only if the status is ok and one was asked for."""
 
     status: CritiqueStatus
     score: float | None = None
@@ -144,3 +149,7 @@ class Engine(Protocol):
     async def critique(self, job: CritiqueJob) -> Outcome: ...
 
     async def read(self, job: ReadJob) -> Outcome: ...
+
+    async def write(self, job: CritiqueJob) -> Outcome:
+        """Texts without scores: status ok says that the text was finished."""
+        ...

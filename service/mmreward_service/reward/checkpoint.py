@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from mmreward_service.reward.head import HEAD_PREFIX, RewardHead, head_tensor_shapes
-from mmreward_service.reward.spec import RewardSpec
+from mmreward_service.reward.spec import HeadSpec, RewardSpec
 
 INDEX_FILE = "model.safetensors.index.json"
 
@@ -37,8 +37,9 @@ def load_spec(folder: Path) -> RewardSpec:
         spec = RewardSpec.model_validate(config["reward"])
     except ValidationError as error:
         raise CheckpointError(f"{folder}/config.json, reward: {describe(error)}") from error
-    _check_slot(folder, spec, text_setting(config, "vocab_size"))
-    _check_head(folder, spec, text_setting(config, "hidden_size"))
+    if spec.head is not None and spec.score_slot is not None:
+        _check_slot(folder, spec.score_slot, text_setting(config, "vocab_size"))
+        _check_head(folder, spec.head, text_setting(config, "hidden_size"))
     return spec
 
 
@@ -74,9 +75,8 @@ def tokenizer_size(folder: Path) -> int:
     return max(ids) + 1
 
 
-def _check_slot(folder: Path, spec: RewardSpec, vocab_size: int) -> None:
+def _check_slot(folder: Path, slot: int, vocab_size: int) -> None:
     used = tokenizer_size(folder)
-    slot = spec.score_slot
     if slot < used:
         raise CheckpointError(
             f"score_slot {slot} is a real token (the tokenizer uses ids below {used}): "
@@ -86,7 +86,7 @@ def _check_slot(folder: Path, spec: RewardSpec, vocab_size: int) -> None:
         raise CheckpointError(f"score_slot {slot} is outside the vocabulary of {vocab_size}")
 
 
-def _check_head(folder: Path, spec: RewardSpec, hidden_size: int) -> None:
+def _check_head(folder: Path, head: HeadSpec, hidden_size: int) -> None:
     found = {
         name.removeprefix(HEAD_PREFIX): shape
         for name, shape in _tensor_shapes(folder)
@@ -94,17 +94,17 @@ def _check_head(folder: Path, spec: RewardSpec, hidden_size: int) -> None:
     }
     if not found:
         raise CheckpointError(f"{folder} has no tensor under {HEAD_PREFIX!r}: the head is missing")
-    expected = head_tensor_shapes(hidden_size, spec.head)
+    expected = head_tensor_shapes(hidden_size, head)
     for name, shape in expected.items():
         if name not in found:
             raise CheckpointError(f"{folder}: tensor {HEAD_PREFIX}{name} is missing")
         if found[name] != shape:
             raise CheckpointError(
                 f"{folder}: tensor {HEAD_PREFIX}{name} has shape {list(found[name])}, "
-                f"a {spec.head.type} head needs {list(shape)}"
+                f"a {head.type} head needs {list(shape)}"
             )
     if extra := sorted(set(found) - set(expected)):
-        raise CheckpointError(f"{folder}: a {spec.head.type} head has no tensor {extra}")
+        raise CheckpointError(f"{folder}: a {head.type} head has no tensor {extra}")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -133,6 +133,8 @@ def _tensor_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 def load_head(folder: Path, spec: RewardSpec) -> RewardHead:
     """The head of a checkpoint, in evaluation mode."""
+    if spec.head is None:
+        raise CheckpointError(f"{folder} is a judge: it has no reward head")
     head = RewardHead(text_setting(read_config(folder), "hidden_size"), spec.head)
     state = {}
     for file in weight_files(folder):

@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mmreward_client.schema import Turn
 from tokenizers import Tokenizer
 
-from mmreward_service.reward.spec import Mode, RewardSpec
+from mmreward_service.reward.spec import Mode, RewardSpec, TemplateName
 
 
 class PromptError(ValueError):
@@ -34,12 +34,12 @@ class PromptRenderer:
         self._added_ids = frozenset(int(token["id"]) for token in added)
         self._user_tokenizer = _without_added_tokens(tokenizer_json)
         templates = spec.templates
-        self._segments: dict[str, list[list[int] | str]] = {
+        self._segments: dict[TemplateName, list[list[int] | str]] = {
             name: [
                 text if is_placeholder else self._encode_template(text)
                 for text, is_placeholder in templates.segments(name)
             ]
-            for name in ("critique", "none", "turn")
+            for name in get_args(TemplateName)
         }
         self._image = self._encode_template(templates.image)
         self._video = self._encode_template(templates.video)
@@ -87,6 +87,24 @@ class PromptRenderer:
                 ids += self.after_turn_ids
         return ids
 
+    def render_judge(
+        self,
+        *,
+        prompt: str | Sequence[Turn],
+        first: str,
+        second: str,
+        images: int = 0,
+        video: bool = False,
+    ) -> list[int]:
+        """Token ids of one comparison, ending where the judgement begins."""
+        fields = {
+            "media": self._image * images + (self._video if video else []),
+            "prompt": self._encode_prompt(prompt),
+            "first": self.encode_user_text(first),
+            "second": self.encode_user_text(second),
+        }
+        return self._fill("judge", fields)
+
     def encode_user_text(self, text: str) -> list[int]:
         """Ids of untrusted text: never a special token, whatever it spells."""
         ids: list[int] = self._user_tokenizer.encode(text, add_special_tokens=False).ids
@@ -112,7 +130,9 @@ class PromptRenderer:
             ids += self._fill("turn", fields)
         return ids
 
-    def _fill(self, template: str, fields: dict[str, list[int]]) -> list[int]:
+    def _fill(self, template: TemplateName, fields: dict[str, list[int]]) -> list[int]:
+        if not self._segments[template]:
+            raise PromptError(f"the checkpoint has no template {template!r}")
         ids: list[int] = []
         for segment in self._segments[template]:
             ids += fields[segment] if isinstance(segment, str) else segment

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Kind = Literal["critique", "judge"]
 ReadOut = Literal["last_critique_token", "after_turn"]
 Mode = Literal["generate", "given", "none"]
+TemplateName = Literal["critique", "none", "judge", "turn"]
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
@@ -41,12 +42,16 @@ class Templates(_Spec):
 
     `critique` ends where the model starts to write; `none` is the prompt of a score without a
     critique (null: `critique`, read at its last token). Both hold each of {media}, {prompt} and
-    {response} once. `image` and `video` hold the model's placeholder token once; the engine
-    expands it to the size of the picture. `turn` writes one message of a conversation.
+    {response} once. `judge` ends where the judge starts to write and holds {media}, {prompt},
+    {first} and {second}: with the two answers at its end, all comparisons of a group begin alike
+    and the engine computes that beginning once. `image` and `video` hold the model's placeholder
+    token once; the engine expands it to the size of the picture. `turn` writes one message of a
+    conversation.
     """
 
-    critique: str
+    critique: str | None = None
     none: str | None = None
+    judge: str | None = None
     image: str
     video: str
     turn: str = "{role}: {content}\n"
@@ -58,6 +63,7 @@ class Templates(_Spec):
         required = {
             "critique": ["media", "prompt", "response"],
             "none": ["media", "prompt", "response"],
+            "judge": ["media", "prompt", "first", "second"],
             "turn": ["role", "content"],
             "image": [],
             "video": [],
@@ -77,10 +83,10 @@ class Templates(_Spec):
                 raise ValueError(f"template {name!r} has placeholders it must not have: {extra}")
         return self
 
-    def segments(self, name: Literal["critique", "none", "turn"]) -> list[tuple[str, bool]]:
-        """The template as (text, is_placeholder) pieces, in order."""
+    def segments(self, name: TemplateName) -> list[tuple[str, bool]]:
+        """The template as (text, is_placeholder) pieces, in order; none for a missing template."""
         text = self.critique if name == "none" and self.none is None else getattr(self, name)
-        pieces = _PLACEHOLDER.split(text)
+        pieces = _PLACEHOLDER.split(text or "")
         return [(piece, bool(i % 2)) for i, piece in enumerate(pieces) if piece]
 
 
@@ -153,20 +159,48 @@ class GoldenItem(_Spec):
 
 
 class RewardSpec(_Spec):
-    """The whole `reward` object."""
+    """The whole `reward` object.
+
+    Attributes:
+        head: null for a judge alone, whose scores are in its text; then there is no slot either.
+        max_judgement_tokens: room for a judgement; null: as for a critique.
+        score_range: lowest and highest score of a judgement; what lies outside is unparsed.
+    """
 
     format: Literal[1] = 1
     kinds: Annotated[list[Kind], Field(min_length=1)]
-    head: HeadSpec
-    read_out: ReadOut
-    score_slot: Annotated[int, Field(ge=1)]
+    head: HeadSpec | None = None
+    read_out: ReadOut = "last_critique_token"
+    score_slot: Annotated[int, Field(ge=1)] | None = None
     templates: Templates
     max_critique_tokens: Annotated[int, Field(ge=1)]
+    max_judgement_tokens: Annotated[int, Field(ge=1)] | None = None
     score_range: tuple[float, float] | None = None
     calibration: list[Calibration] = []
     golden: list[GoldenItem] = []
     training_rows: dict[str, Any] = {}
     trainer_version: str
+
+    @model_validator(mode="after")
+    def _has_what_its_kinds_need(self) -> RewardSpec:
+        if "critique" in self.kinds:
+            if self.head is None or self.score_slot is None:
+                raise ValueError("kind critique needs head and score_slot")
+            if self.templates.critique is None:
+                raise ValueError("kind critique needs the template 'critique'")
+        elif self.head is not None or self.score_slot is not None:
+            raise ValueError("head and score_slot belong to kind critique")
+        if "judge" in self.kinds and self.templates.judge is None:
+            raise ValueError("kind judge needs the template 'judge'")
+        if self.score_range is not None and not self.score_range[0] < self.score_range[1]:
+            raise ValueError(f"score_range {list(self.score_range)} is empty")
+        return self
+
+    def max_tokens(self, kind: Kind) -> int:
+        """Room for what a model of that kind writes."""
+        if kind == "judge" and self.max_judgement_tokens is not None:
+            return self.max_judgement_tokens
+        return self.max_critique_tokens
 
     @field_validator("calibration")
     @classmethod
@@ -176,9 +210,11 @@ class RewardSpec(_Spec):
             raise ValueError(f"more than one calibration for (kind, mode, critiques) {twice}")
         return listed
 
-    def find_calibration(self, mode: Mode, critiques: int) -> Calibration | None:
+    def find_calibration(
+        self, mode: Mode, critiques: int, kind: Kind = "critique"
+    ) -> Calibration | None:
         """The map fitted for exactly this way of scoring, or None: there is no near enough."""
         for one in self.calibration:
-            if one.key == ("critique", mode, critiques):
+            if one.key == (kind, mode, critiques):
                 return one
         return None

@@ -103,6 +103,7 @@ class Optimisation(_Part):
     max_steps: Count | None = None
     pairs_per_step: Count = 24
     pairs_per_batch: Count = 1  # of one process, in one forward pass
+    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: for layers' matrices, see `optimizer`
     learning_rate: Positive = 1e-6
     head_learning_rate: Positive | None = None  # None: as the rest; the head starts from nothing
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, Trainer
 
-from mmreward_trainer.critique.configuration import CritiqueConfig
+from mmreward_trainer.critique.configuration import ConfigError, CritiqueConfig
 from mmreward_trainer.critique.encoding import EncodedPair, PairEncoder
 from mmreward_trainer.critique.objective import Parts, count, loss_of, plan
+from mmreward_trainer.critique.optimizer import muon_with_adamw
 from mmreward_trainer.critique.packing import Packer, model_inputs
 from mmreward_trainer.critique.validation import Judge, Judged, figures
 from mmreward_trainer.critique.writing import Writer
@@ -122,6 +123,18 @@ class CritiqueTrainer(Trainer):
         trained = self.model if model is None else model
         decayed = set(self.get_decay_parameter_names(trained))
         rate = self.settings.optimisation.head_learning_rate or self.args.learning_rate
+        if self.settings.optimisation.optimizer == "muon":
+            if self.is_sharded:
+                raise ConfigError("optimisation.optimizer: muon needs whole matrices, not shards")
+            self.optimizer = muon_with_adamw(
+                trained.named_parameters(),
+                decayed,
+                self.args.learning_rate,
+                rate,
+                self.args.weight_decay,
+                self.settings.optimisation.betas,
+            )
+            return self.optimizer
         groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
         for name, parameter in trained.named_parameters():
             if parameter.requires_grad:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mmreward_service.reward.spec import Calibration
+from mmreward_service.reward.spec import Calibration, RewardSpec
 
 from mmreward_trainer.model_card.card import (
     BENCHMARKS,
@@ -58,10 +58,16 @@ def _use(card: ModelCard) -> str:
         '"chosen": "A cat.", "rejected": "A dog."}\n'
         "    result = client.pairs([pair]).data[0]\n"
         "    print(result.delta, result.prob)\n```\n\n"
-        f"Kinds: {', '.join(spec.kinds)}. Head: {spec.head.type}, read at `{spec.read_out}`, "
+        f"Kinds: {', '.join(spec.kinds)}. {_head(spec)}, "
         f"{critique}. {len(spec.golden)} golden scores, which a service compares with its own at "
         "its start. Loaded with transformers alone, the model has no head and gives no score."
     )
+
+
+def _head(spec: RewardSpec) -> str:
+    if spec.head is None:
+        return "Scores stand in the text, there is no head"
+    return f"Head: {spec.head.type}, read at `{spec.read_out}`"
 
 
 def _evaluations(card: ModelCard) -> Iterator[str]:

@@ -36,6 +36,8 @@ class ScoreSlotModel:
         super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
         model_config = vllm_config.model_config
         spec = RewardSpec.model_validate(model_config.hf_config.reward)
+        if spec.head is None or spec.score_slot is None:
+            raise CheckpointError("a judge alone has no head: it runs as its stock class")
         self.reward_head: RewardHead | None = None
         if get_pp_group().is_last_rank:
             self.reward_head = RewardHead(model_config.get_hidden_size(), spec.head).eval()

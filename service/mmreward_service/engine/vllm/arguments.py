@@ -15,7 +15,7 @@ _CPU_KV_CACHE_GIB = 1.0
 def engine_arguments(
     *,
     folder: Path,
-    architecture: str,
+    architecture: str | None,
     served_name: str,
     dtype: str,
     max_model_len: int | None,
@@ -27,7 +27,11 @@ def engine_arguments(
     extra: dict[str, Any],
 ) -> dict[str, Any]:
     """Keyword arguments of vLLM's AsyncEngineArgs; `extra` has passed the fence and wins over
-    everything but the model class and the raw logits."""
+    everything but the model class and the raw logits.
+
+    Args:
+        architecture: the stock class that ours with a reward head replaces; None: no head.
+    """
     ours: dict[str, Any] = {
         "model": str(folder),
         "served_model_name": served_name,
@@ -36,6 +40,7 @@ def engine_arguments(
         "max_num_seqs": max_num_seqs,
         "enforce_eager": enforce_eager,
         "enable_prefix_caching": True,
+        "scheduling_policy": "priority",
         "limit_mm_per_prompt": {"image": max_images, "video": 1},
         # Only the sampling we ask for: no defaults from the folder.
         "generation_config": "vllm",
@@ -48,8 +53,7 @@ def engine_arguments(
         # The default of 128 tokens would keep short prompts out of the prefix cache.
         ours["block_size"] = 32
     given = {name: value for name, value in ours.items() if value is not None}
-    overrides = {
-        **(extra.get("hf_overrides") or {}),
-        "architectures": [ARCHITECTURES[architecture]],
-    }
+    overrides = dict(extra.get("hf_overrides") or {})
+    if architecture is not None:
+        overrides["architectures"] = [ARCHITECTURES[architecture]]
     return {**given, **extra, "hf_overrides": overrides, "logprobs_mode": RAW_LOGITS}

@@ -38,9 +38,10 @@ from mmreward_service.engine.vllm.plugin import register_class
 from mmreward_service.engine.vllm.provenance import describe_engine
 from mmreward_service.engine.vllm.readings import Reader
 from mmreward_service.engine.vllm.versions import version_warning, vllm_version
-from mmreward_service.reward.checkpoint import weights_fingerprint
+from mmreward_service.reward.checkpoint import read_config, weights_fingerprint
+from mmreward_service.reward.judge_templates import stock_judge_spec
 from mmreward_service.reward.prompt import PromptRenderer
-from mmreward_service.reward.spec import RewardSpec
+from mmreward_service.reward.spec import RewardSpec, Templates
 
 if TYPE_CHECKING:
     from vllm import RequestOutput, SamplingParams
@@ -65,6 +66,7 @@ class VllmEngine:
         enforce_eager: no compilation, no CUDA graphs; None means on a CPU only.
         max_images: pictures per item.
         engine_args: further arguments of vLLM's AsyncEngineArgs, checked by the fence.
+        stock_judge: templates that make a judge of a stock model; None: the folder's own reward.
     Raises:
         CheckpointError: the folder is refused.
         FenceError: an argument would break the scores.
@@ -82,11 +84,16 @@ class VllmEngine:
         enforce_eager: bool | None = None,
         max_images: int = 8,
         engine_args: dict[str, Any] | None = None,
+        stock_judge: Templates | None = None,
     ) -> None:
         self._folder = Path(checkpoint).resolve()
         extra = dict(engine_args or {})
         fence.check_arguments(extra)
-        self._spec, self._architecture = fence.check_checkpoint(self._folder)
+        self._spec, self._architecture = (
+            fence.check_checkpoint(self._folder)
+            if stock_judge is None
+            else (stock_judge_spec(stock_judge), None)
+        )
         self._renderer = PromptRenderer.from_checkpoint(self._folder, self._spec)
         self._name = served_name or self._folder.name
         on_cpu = device_is_cpu()
@@ -111,7 +118,8 @@ class VllmEngine:
             end_of_turn_id=self._renderer.end_of_turn_id,
             decode=self._renderer.decode,
         )
-        self._video_metadata = self._architecture.startswith("Qwen")
+        names = read_config(self._folder).get("architectures") or [""]
+        self._video_metadata = str(names[0]).startswith("Qwen")
         self._request_numbers = itertools.count()
         self._llm: AsyncLLM | None = None
         self._max_model_len = 0
@@ -168,7 +176,8 @@ class VllmEngine:
 
         arguments = AsyncEngineArgs(**self._arguments)
         # After vLLM has loaded its plug-ins, which name the classes by string.
-        register_class(self._architecture)
+        if self._architecture is not None:
+            register_class(self._architecture)
         config = arguments.create_engine_config()
         fence.check_config(config, self._spec)
         return AsyncLLM.from_vllm_config(config)
@@ -188,13 +197,15 @@ class VllmEngine:
     async def critique(self, job: CritiqueJob) -> Outcome:
         if self._spec.read_out == "after_turn":
             return await self.critique_then_read(job)
-        output = await self._request(job.prompt_token_ids, job.media, self._writing(job, rows=True))
+        output = await self._request(
+            job.prompt_token_ids, job.media, self._writing(job, rows=True), job.priority
+        )
         return Outcome([self._reader.critique(one) for one in output.outputs], _usage(output))
 
     async def critique_then_read(self, job: CritiqueJob) -> Outcome:
         """Write without score rows, then read each score by a request of one token."""
         output = await self._request(
-            job.prompt_token_ids, job.media, self._writing(job, rows=False)
+            job.prompt_token_ids, job.media, self._writing(job, rows=False), job.priority
         )
         texts = [self._reader.text(one) for one in output.outputs]
         async with asyncio.TaskGroup() as group:
@@ -227,6 +238,12 @@ class VllmEngine:
     async def read(self, job: ReadJob) -> Outcome:
         output = await self._request(job.prompt_token_ids, job.media, self._reading())
         return Outcome([self._reader.score_only(one) for one in output.outputs], _usage(output))
+
+    async def write(self, job: CritiqueJob) -> Outcome:
+        output = await self._request(
+            job.prompt_token_ids, job.media, self._writing(job, rows=False), job.priority
+        )
+        return Outcome([self._reader.text(one) for one in output.outputs], _usage(output))
 
     async def _read_after(self, job: CritiqueJob, critique_ids: list[int]) -> Outcome:
         ids = job.prompt_token_ids + critique_ids
@@ -263,7 +280,11 @@ class VllmEngine:
         return params
 
     async def _request(
-        self, prompt_token_ids: list[int], media: Media, params: SamplingParams
+        self,
+        prompt_token_ids: list[int],
+        media: Media,
+        params: SamplingParams,
+        priority: int = 0,
     ) -> RequestOutput:
         """Send one request and wait for its final output. Cancelling aborts it in the engine.
 
@@ -272,13 +293,13 @@ class VllmEngine:
         the same picture is sent without it.
         """
         for _ in range(_ATTEMPTS):
-            final = await self._send(prompt_token_ids, media, params)
+            final = await self._send(prompt_token_ids, media, params, priority)
             if all(one.finish_reason != "error" for one in final.outputs):
                 break
         return final
 
     async def _send(
-        self, prompt_token_ids: list[int], media: Media, params: SamplingParams
+        self, prompt_token_ids: list[int], media: Media, params: SamplingParams, priority: int
     ) -> RequestOutput:
         llm = self._running()
         request_id = f"{self._name}-{next(self._request_numbers)}"
@@ -287,7 +308,7 @@ class VllmEngine:
         with self._boundary():
             # generate() itself aborts the request when this coroutine is cancelled.
             async with contextlib.aclosing(
-                llm.generate(engine_input, params, request_id)
+                llm.generate(engine_input, params, request_id, priority=priority)
             ) as outputs:
                 async for output in outputs:
                     final = output

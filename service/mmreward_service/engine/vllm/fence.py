@@ -118,13 +118,15 @@ def check_arguments(engine_args: Mapping[str, Any]) -> None:
     _refuse_if(reasons, "the engine arguments")
 
 
-def check_checkpoint(folder: Path) -> tuple[RewardSpec, str]:
-    """The reward object of a folder and the stock architecture of its model.
+def check_checkpoint(folder: Path) -> tuple[RewardSpec, str | None]:
+    """The reward object of a folder and the stock architecture that gets a head (None: none does).
 
     Raises:
-        CheckpointError: the folder is no reward model of a family we serve.
+        CheckpointError: the folder is no reward model, or of no family that can have a head.
     """
     config = read_config(folder)
+    if _is_judge_alone(config.get("reward")):
+        return load_spec(folder), None
     if tokenizer_size(folder) >= (size := text_setting(config, "vocab_size")):
         raise CheckpointError(
             f"the tokenizer fills the whole vocabulary of {size}: there is no free id for the "
@@ -139,6 +141,11 @@ def check_checkpoint(folder: Path) -> tuple[RewardSpec, str]:
             f"supported are {', '.join(ARCHITECTURES)}"
         )
     return spec, known[0]
+
+
+def _is_judge_alone(reward: Any) -> bool:
+    """Whether the folder asks for no head, so that any class and vocabulary will do."""
+    return isinstance(reward, dict) and reward.get("kinds") == ["judge"]
 
 
 def check_config(config: VllmConfig, spec: RewardSpec) -> None:
@@ -159,10 +166,11 @@ def check_config(config: VllmConfig, spec: RewardSpec) -> None:
         reasons.append(_FORBIDDEN_ARGUMENTS["logits_processors"].reason)
     if model.runner_type != "generate":
         reasons.append(f"runner {model.runner_type!r} writes no critiques")
-    if not set(model.architectures) <= set(ARCHITECTURES.values()):
-        reasons.append(f"vLLM resolved {model.architectures}: our plug-in was not loaded")
-    if spec.score_slot >= model.get_vocab_size():
-        reasons.append(f"score slot {spec.score_slot} is outside vLLM's vocabulary")
+    if spec.score_slot is not None:
+        if not set(model.architectures) <= set(ARCHITECTURES.values()):
+            reasons.append(f"vLLM resolved {model.architectures}: our plug-in was not loaded")
+        if spec.score_slot >= model.get_vocab_size():
+            reasons.append(f"score slot {spec.score_slot} is outside vLLM's vocabulary")
     # Newer settings: absent from the older releases of the supported range.
     if getattr(parallel, "enable_batch_sharded_sampling", False):
         reasons.append(_FORBIDDEN_ARGUMENTS["enable_batch_sharded_sampling"].reason)

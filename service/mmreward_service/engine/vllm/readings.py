@@ -41,7 +41,7 @@ class Completion(Protocol):
 class Reader:
     """Reads the completions of one checkpoint."""
 
-    slot: int
+    slot: int | None
     end_of_turn_id: int
     decode: Callable[[Sequence[int]], str]
 
@@ -71,7 +71,7 @@ class Reader:
                 error=error,
             )
 
-        if self.slot in tokens:
+        if self.slot is not None and self.slot in tokens:
             return reading("internal", f"the score slot {self.slot} was sampled as a token")
         if completion.finish_reason == "length":
             return reading("truncated", f"no end of turn within {len(tokens)} tokens")
@@ -95,7 +95,7 @@ class Reader:
         found = 0 if rows is None else len(rows.start_indices)
         if found != count:
             return _failed(reading, "internal", f"{found} score rows for {count} tokens")
-        value = _slot_value(rows, count - 1, self.slot)
+        value = None if self.slot is None else _slot_value(rows, count - 1, self.slot)
         if value is None:
             return _failed(reading, "internal", "the last row does not hold the score slot")
         score = read_slot(value)
