@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from mmreward_trainer.critique.configuration import ConfigError
+
 _OF_LAYER = re.compile(r"(^|\.)(layers|blocks|h)\.\d+\.")
 """Names of the repeated layers of a model; embeddings, norms and heads are elsewhere."""
 
@@ -76,7 +78,11 @@ def muon_with_adamw(
     weight_decay: float,
     betas: tuple[float, float],
 ) -> MuonWithAdamW:
-    """Muon for layer matrices, AdamW for the rest, the head with a rate of its own."""
+    """Muon for layer matrices, AdamW for the rest, the head with a rate of its own.
+
+    Raises:
+        ConfigError: no matrix of a layer is trained.
+    """
     matrices: list[torch.nn.Parameter] = []
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in named:
@@ -87,7 +93,7 @@ def muon_with_adamw(
         else:
             groups.setdefault(("reward_head" in name, name in decayed), []).append(parameter)
     if not matrices:
-        raise ValueError("optimisation.optimizer: muon, but no matrix of a layer is trained")
+        raise ConfigError("optimisation.optimizer: muon, but no matrix of a layer is trained")
     return MuonWithAdamW(
         [{"params": matrices, "lr": rate, "weight_decay": weight_decay}],
         [
