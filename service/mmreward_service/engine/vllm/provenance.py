@@ -50,6 +50,9 @@ def describe_engine(
         "weights_sha256": weights_sha256,
         "templates_sha256": _sha256(spec.templates.model_dump(mode="json")),
         "read_out": spec.read_out,
+        "score_range": spec.score_range,
+        # A trainer that takes its beta from the calibrated delta depends on it like on a weight.
+        "calibration_sha256": _sha256([one.model_dump(mode="json") for one in spec.calibration]),
         "kinds": list(spec.kinds),
         "head": None if spec.head is None else spec.head.model_dump(mode="json"),
         "dtype": str(model.dtype).removeprefix("torch."),
