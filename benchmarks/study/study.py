@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from base import build_base
 from measuring.machine import describe_machine
 from measuring.report import RESULTS, write_result
+from picture import draw
 from rows import write_rows
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -213,13 +214,16 @@ def report(
     ]
     header = ["variant", *(f"{source}, {beside[source]['pairs']:.0f} pairs" for source in sources)]
     caption = f"Accuracy in per cent, mean and range over {len(seeds)} seeds, {steps} steps"
-    remarks = ["Unfinished critiques count as wrong here; their share is in the JSON file."]
+    remarks = ["A pair with an unfinished critique counts as not right here; its share is given."]
+    draw(result, path.with_suffix(".png"))
     write_result(path, result, "What a critique is worth", [(caption, header, table)], remarks)
 
 
 def _cell(runs: list[dict[str, Any]], source: str) -> str:
     values = [100 * run[source]["right"] / run[source]["pairs"] for run in runs]
-    return f"{statistics.mean(values):.1f} ({min(values):.1f}-{max(values):.1f})"
+    unfinished = statistics.mean(run[source]["unfinished"] / run[source]["pairs"] for run in runs)
+    text = f"{statistics.mean(values):.1f} ({min(values):.1f}-{max(values):.1f})"
+    return text + (f", {100 * unfinished:.0f} % unfinished" if unfinished else "")
 
 
 if __name__ == "__main__":
