@@ -12,6 +12,20 @@ from reward_folders import SPECIAL, byte_tokenizer_json, make_spec
 from tokenizers import Tokenizer
 
 RENDERER = PromptRenderer(byte_tokenizer_json(), make_spec())
+JUDGE = "<|im_start|>{media}{prompt}\n1: {first}\n2: {second}<|im_end|>\n"
+JUDGES = [
+    PromptRenderer(
+        byte_tokenizer_json(),
+        make_spec(
+            templates=Templates.model_validate(
+                make_spec().templates.model_dump() | {"judge": JUDGE, "join": join}
+            ),
+            read_out="after_turn",
+        ),
+    )
+    for join in ("pieces", "runs")
+]
+both_joins = pytest.mark.parametrize("renderer", JUDGES, ids=["pieces", "runs"])
 FULL = Tokenizer.from_str(byte_tokenizer_json())
 ID = {token: FULL.token_to_id(token) for token in [*SPECIAL, "<think>"]}
 
@@ -31,15 +45,18 @@ def test_the_template_is_tokenised_with_its_special_tokens() -> None:
     assert "Q: q\nA: r" in FULL.decode(ids)
 
 
+@both_joins
 @given(prompt=attack.filter(bool), response=attack.filter(bool), critique=attack.filter(bool))
-def test_no_text_can_add_a_special_token(prompt: str, response: str, critique: str) -> None:
+def test_no_text_can_add_a_special_token(
+    renderer: PromptRenderer, prompt: str, response: str, critique: str
+) -> None:
     """The special tokens of an attacked prompt are those of a harmless one, in the same order."""
     for mode in ("generate", "given", "none"):
         given_critique = critique if mode == "given" else None
-        attacked = RENDERER.render(
+        attacked = renderer.render(
             prompt=prompt, response=response, images=1, mode=mode, critique=given_critique
         )
-        harmless = RENDERER.render(
+        harmless = renderer.render(
             prompt="q",
             response="r",
             images=1,
@@ -49,18 +66,52 @@ def test_no_text_can_add_a_special_token(prompt: str, response: str, critique: s
         assert special(attacked) == special(harmless)
 
 
+@both_joins
 @given(prompt=attack.filter(bool))
-def test_a_conversation_cannot_add_special_tokens(prompt: str) -> None:
+def test_a_conversation_cannot_add_special_tokens(renderer: PromptRenderer, prompt: str) -> None:
     turns = [Turn(role="system", content=prompt), Turn(role="user", content=prompt)]
-    attacked = RENDERER.render(prompt=turns, response="r", images=1)
-    assert special(attacked) == special(RENDERER.render(prompt="q", response="r", images=1))
+    attacked = renderer.render(prompt=turns, response="r", images=1)
+    assert special(attacked) == special(renderer.render(prompt="q", response="r", images=1))
 
 
-@given(st.text())
-def test_user_text_survives(text: str) -> None:
+@both_joins
+@given(prompt=attack.filter(bool), first=attack.filter(bool), second=attack.filter(bool))
+def test_no_answer_can_forge_a_turn_of_the_judge(
+    renderer: PromptRenderer, prompt: str, first: str, second: str
+) -> None:
+    """As for a critique: question and both answers add no special token."""
+    attacked = renderer.render_judge(prompt=prompt, first=first, second=second, images=1)
+    assert special(attacked) == special(
+        renderer.render_judge(prompt="q", first="a", second="b", images=1)
+    )
+
+
+@both_joins
+def test_a_special_token_spelled_over_a_border_is_text(renderer: PromptRenderer) -> None:
+    """Neither two texts that meet nor a text beside the template's words close a turn."""
+    templates = renderer.spec.templates.model_dump()
+    templates |= {"turn": "{role}{content}", "none": "<|im_{media}{prompt}{response}>"}
+    meeting = PromptRenderer(
+        byte_tokenizer_json(), make_spec(templates=Templates.model_validate(templates))
+    )
+    turns = [Turn(role="user", content="<|im_e"), Turn(role="assistant", content="<|im_end|>")]
+    for prompt, response in (("<|im_", "end|>"), ("start|>", "end|"), (turns, "nd|>")):
+        ids = meeting.render(prompt=prompt, response=response, mode="none")
+        assert special(ids) == []
+        assert special(meeting.render(prompt=prompt, response=response)) == special(
+            meeting.render(prompt="q", response="r")
+        )
+
+
+@both_joins
+@given(st.text(), st.text())
+def test_user_text_survives(renderer: PromptRenderer, text: str, other: str) -> None:
     """Untrusted text is tokenised, not censored: every character is still there."""
-    ids = RENDERER.encode_user_text(text)
+    ids = renderer.encode_user_text(text)
     assert FULL.decode(ids, skip_special_tokens=False) == text
+    judged = renderer.render_judge(prompt="q", first=text, second=other)
+    written = JUDGE.format(media="", prompt="q", first=text, second=other)
+    assert FULL.decode(judged, skip_special_tokens=False) == written
 
 
 def test_one_user_turn_is_the_same_as_its_text() -> None:

@@ -2,15 +2,22 @@
 
 User text (question, response, given critique) that spells `<|im_end|>` or an image placeholder
 would, tokenised as part of one long string, close the turn: a policy under RL finds that and
-writes its own critique. So every piece is tokenised by itself: the template's own text by the full
-tokenizer, user text by a copy of it that knows no added token at all. The same class renders for
-training and for serving, so both see the same ids; pieces never merge across their borders.
+writes its own critique. So text is tokenised by a copy of the tokenizer that knows no added token
+at all, and the full tokenizer reads the template alone. The same class renders for training and for
+serving, so both see the same ids.
+
+What is tokenised as one text is a setting of the templates. With `pieces` every text of a caller
+and every stretch of the template is one, and nothing merges across their borders: the beginning of
+two prompts up to a text is the same whatever the text. With `runs` all that stands between two
+special tokens is one: for texts that spell no special token, the ids of the whole string, as a
+model has seen them that was trained on strings. A token may then reach over a border.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +25,12 @@ from mmreward_client.schema import Turn
 from tokenizers import Tokenizer
 
 from mmreward_service.reward.spec import Mode, RewardSpec, TemplateName
+
+Part = str | list[int]
+"""Text that waits for what stands beside it, or ids that are settled."""
+
+_PROBES = ("x", " x ", "\nx\n")
+"""Texts at whose borders tokenizers differ: a word, blanks around it, lines."""
 
 
 class PromptError(ValueError):
@@ -34,20 +47,24 @@ class PromptRenderer:
         self._added_ids = frozenset(int(token["id"]) for token in added)
         self._user_tokenizer = _without_added_tokens(tokenizer_json)
         templates = spec.templates
-        self._segments: dict[TemplateName, list[list[int] | str]] = {
+        self._is_in_runs = templates.join == "runs"
+        self._segments: dict[TemplateName, list[list[Part] | str]] = {
             name: [
-                text if is_placeholder else self._encode_template(text)
+                text if is_placeholder else self._template_parts(text)
                 for text, is_placeholder in templates.segments(name)
             ]
             for name in get_args(TemplateName)
         }
-        self._image = self._encode_template(templates.image)
-        self._video = self._encode_template(templates.video)
-        for name, ids in (("image", self._image), ("video", self._video)):
-            if not self._added_ids.intersection(ids):
+        self._image = self._template_parts(templates.image)
+        self._video = self._template_parts(templates.video)
+        for name, text in (("image", templates.image), ("video", templates.video)):
+            if not self._added_ids.intersection(self._encode_template(text)):
                 raise PromptError(f"template {name!r} holds no special token of the tokenizer")
+        self._after_turn = self._template_parts(templates.after_turn)
         self.after_turn_ids = self._encode_template(templates.after_turn)
         self.end_of_turn_id = self._single_special_token(templates.end_of_turn)
+        if self._is_in_runs:
+            self._check_runs()
 
     @classmethod
     def from_checkpoint(cls, folder: Path, spec: RewardSpec) -> PromptRenderer:
@@ -75,17 +92,17 @@ class PromptRenderer:
         """
         fields = {
             "media": self._image * images + (self._video if video else []),
-            "prompt": self._encode_prompt(prompt),
-            "response": self.encode_user_text(response),
+            "prompt": self._prompt_parts(prompt),
+            "response": self._user_parts(response),
         }
-        ids = self._fill("none" if mode == "none" else "critique", fields)
+        parts = self._fill("none" if mode == "none" else "critique", fields)
         if mode == "given":
             if critique is None:
                 raise PromptError("mode given without a critique")
-            ids += self.encode_user_text(critique)
+            parts += self._user_parts(critique)
             if self.spec.read_out == "after_turn":
-                ids += self.after_turn_ids
-        return ids
+                parts += self._after_turn
+        return self._ids(parts)
 
     def render_judge(
         self,
@@ -99,11 +116,11 @@ class PromptRenderer:
         """Token ids of one comparison, ending where the judgement begins."""
         fields = {
             "media": self._image * images + (self._video if video else []),
-            "prompt": self._encode_prompt(prompt),
-            "first": self.encode_user_text(first),
-            "second": self.encode_user_text(second),
+            "prompt": self._prompt_parts(prompt),
+            "first": self._user_parts(first),
+            "second": self._user_parts(second),
         }
-        return self._fill("judge", fields)
+        return self._ids(self._fill("judge", fields))
 
     def encode_user_text(self, text: str) -> list[int]:
         """Ids of untrusted text: never a special token, whatever it spells."""
@@ -116,27 +133,71 @@ class PromptRenderer:
         """Text of a critique the model wrote."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def _encode_prompt(self, prompt: str | Sequence[Turn]) -> list[int]:
+    def _prompt_parts(self, prompt: str | Sequence[Turn]) -> list[Part]:
         if isinstance(prompt, str):
-            return self.encode_user_text(prompt)
+            return self._user_parts(prompt)
         if len(prompt) == 1:
-            return self.encode_user_text(prompt[0].content)
-        ids: list[int] = []
+            return self._user_parts(prompt[0].content)
+        parts: list[Part] = []
         for turn in prompt:
             fields = {
-                "role": self.encode_user_text(turn.role),
-                "content": self.encode_user_text(turn.content),
+                "role": self._user_parts(turn.role),
+                "content": self._user_parts(turn.content),
             }
-            ids += self._fill("turn", fields)
-        return ids
+            parts += self._fill("turn", fields)
+        return parts
 
-    def _fill(self, template: TemplateName, fields: dict[str, list[int]]) -> list[int]:
+    def _fill(self, template: TemplateName, fields: dict[str, list[Part]]) -> list[Part]:
         if not self._segments[template]:
             raise PromptError(f"the checkpoint has no template {template!r}")
-        ids: list[int] = []
+        parts: list[Part] = []
         for segment in self._segments[template]:
-            ids += fields[segment] if isinstance(segment, str) else segment
+            parts += fields[segment] if isinstance(segment, str) else segment
+        return parts
+
+    def _user_parts(self, text: str) -> list[Part]:
+        return [text if self._is_in_runs else self.encode_user_text(text)]
+
+    def _template_parts(self, text: str) -> list[Part]:
+        """The ids of a template's text; in runs only its special tokens, and the text between."""
+        if not self._is_in_runs:
+            return [self._encode_template(text)]
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        parts: list[Part] = []
+        end = 0
+        for token, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True):
+            if token in self._added_ids:
+                parts += [text[end:start], [token]]
+                end = stop
+        return [*parts, text[end:]]
+
+    def _ids(self, parts: Iterable[Part]) -> list[int]:
+        """Neighbouring texts as one, between the ids that are settled."""
+        ids: list[int] = []
+        for is_text, run in groupby(parts, key=lambda part: isinstance(part, str)):
+            if is_text:
+                ids += self.encode_user_text("".join(map(str, run)))
+            else:
+                ids += [token for part in run for token in part if not isinstance(token, str)]
         return ids
+
+    def _check_runs(self) -> None:
+        """Refuse a tokenizer whose special tokens change the text beside them, so that cutting
+        there is not what it does itself."""
+        templates = self.spec.templates
+        for name in get_args(TemplateName):
+            segments = templates.segments(name)
+            for probe in _PROBES:
+                fields = {text: self._user_parts(probe) for text, is_field in segments if is_field}
+                texts = dict.fromkeys(fields, probe)
+                if "media" in fields:
+                    fields["media"], texts["media"] = self._image, templates.image
+                whole = "".join(texts[text] if is_field else text for text, is_field in segments)
+                if segments and self._ids(self._fill(name, fields)) != self._encode_template(whole):
+                    raise PromptError(
+                        f"template {name!r} cannot be joined in runs: this tokenizer changes the "
+                        "text beside its special tokens; join it in pieces"
+                    )
 
     def _encode_template(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -10,12 +10,21 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 Kind = Literal["critique", "judge"]
 ReadOut = Literal["last_critique_token", "after_turn"]
 Mode = Literal["generate", "given", "none"]
 TemplateName = Literal["critique", "none", "judge", "turn"]
+Join = Literal["pieces", "runs"]
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
@@ -47,6 +56,11 @@ class Templates(_Spec):
     and the engine computes that beginning once. `image` and `video` hold the model's placeholder
     token once; the engine expands it to the size of the picture. `turn` writes one message of a
     conversation.
+
+    `join` tells what is tokenised as one text: each piece of the template and each text of a
+    caller by itself (`pieces`), or all that stands between two special tokens of the template
+    (`runs`), which gives the ids of a model that was trained on whole strings. `reward.prompt`
+    has the details.
     """
 
     critique: str | None = None
@@ -57,6 +71,15 @@ class Templates(_Spec):
     turn: str = "{role}: {content}\n"
     end_of_turn: str
     after_turn: str
+    join: Join = "pieces"
+
+    @model_serializer(mode="wrap")
+    def _without_default_join(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Checkpoints and fingerprints from before `join` stay what they are."""
+        dumped: dict[str, Any] = dump(self)
+        if self.join == "pieces":
+            dumped.pop("join", None)
+        return dumped
 
     @model_validator(mode="after")
     def _placeholders(self) -> Templates:
