@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any, TypeVar
 
-from mmreward_client.schema import PairsReply, PairsRequest, ScoreReply, ScoreRequest
+from mmreward_client.schema import (
+    GroupsReply,
+    GroupsRequest,
+    PairsReply,
+    PairsRequest,
+    ScoreReply,
+    ScoreRequest,
+)
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -13,13 +20,19 @@ from starlette.types import Receive, Scope, Send
 
 from mmreward_service.errors import CallerHungUp
 from mmreward_service.hangup import unless_hung_up
-from mmreward_service.intake import ItemT, parse_body
+from mmreward_service.intake import AnyRequest, parse_body
 from mmreward_service.pipeline import Result, Run
 from mmreward_service.state import request_id_of, service_of
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 
 NDJSON = "application/x-ndjson"
+
+_REPLIES: dict[type[AnyRequest], type[BaseModel]] = {
+    ScoreRequest: ScoreReply,
+    PairsRequest: PairsReply,
+    GroupsRequest: GroupsReply,
+}
 
 
 async def read_request(request: Request, kind: type[RequestT]) -> RequestT:
@@ -31,21 +44,17 @@ async def read_request(request: Request, kind: type[RequestT]) -> RequestT:
         raise CallerHungUp from error
 
 
-async def answer(
-    request: Request, body: ScoreRequest | PairsRequest, item: type[ItemT]
-) -> Response:
+async def answer(request: Request, body: AnyRequest) -> Response:
     """Serve a scoring request in the form that its Accept header asks for."""
-    run: Run[ItemT] = Run(service_of(request), body, item, request_id_of(request))
+    run = Run(service_of(request), body, request_id_of(request))
     if NDJSON in request.headers.get("accept", ""):
         return ItemLines(run, request)
     results = await collect(request, run)
     summary = run.summary()
-    fields = {**vars(summary), "data": results}
-    reply = PairsReply(**fields) if isinstance(body, PairsRequest) else ScoreReply(**fields)
-    return json_response(reply)
+    return json_response(_REPLIES[type(body)](**vars(summary), data=results))
 
 
-async def collect(request: Request, run: Run[ItemT]) -> list[Result]:
+async def collect(request: Request, run: Run) -> list[Result]:
     """All results in request order.
 
     Raises:
@@ -67,7 +76,7 @@ def json_response(reply: BaseModel, status: int = 200) -> Response:
     return Response(reply.model_dump_json(), status, media_type="application/json")
 
 
-def note(request: Request, run: Run[ItemT], results: list[Result]) -> None:
+def note(request: Request, run: Run, results: list[Result]) -> None:
     """What the line of the access log says about a scoring request."""
     timings = run.stopwatch.timings()
     request.state.log_fields = {
@@ -77,8 +86,8 @@ def note(request: Request, run: Run[ItemT], results: list[Result]) -> None:
         "decode_s": timings.decode_s,
         "prompt_s": timings.prompt_s,
         "engine_s": timings.engine_s,
-        "prompt_tokens": run.usage.prompt_tokens,
-        "completion_tokens": run.usage.completion_tokens,
+        "prompt_tokens": run.asker.usage.prompt_tokens,
+        "completion_tokens": run.asker.usage.completion_tokens,
     }
 
 
@@ -102,7 +111,7 @@ class ItemLines(Response):
 
     media_type = NDJSON
 
-    def __init__(self, run: Run[Any], request: Request) -> None:
+    def __init__(self, run: Run, request: Request) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self.run = run

@@ -19,6 +19,7 @@ from mmreward_service import __version__, openapi, refusals
 from mmreward_service.admission import Admission
 from mmreward_service.engine.build import build_engine
 from mmreward_service.engine.protocol import Engine
+from mmreward_service.fairness import FairQueue
 from mmreward_service.images import ImageLimits
 from mmreward_service.media import Decoder
 from mmreward_service.metrics import Metrics
@@ -87,6 +88,7 @@ def _assemble(settings: Settings, engine: Engine) -> Service:
             settings.max_pixels_in_flight,
         ),
         metrics=metrics,
+        queue=FairQueue(),
         readiness=Readiness(metrics, settings.retry_after_s, settings.parity_tolerance),
         created=int(time.time()),
     )

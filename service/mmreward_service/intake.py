@@ -1,4 +1,4 @@
-"""What must hold before any work is done: envelope, model, pin and limits, then item by item.
+"""What must hold before any work is done: envelope, kind, model, pin and limits, then item by item.
 
 A broken envelope refuses the request; a broken item is kept as the sentence that says why, and the
 others are served.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from mmreward_client.schema import (
+    GroupItem,
+    GroupsRequest,
     PairItem,
     PairsRequest,
     ScoreItem,
@@ -28,26 +30,35 @@ from mmreward_service.errors import (
     TooLarge,
     UnknownModel,
 )
+from mmreward_service.reward.spec import Kind, RewardSpec
 from mmreward_service.settings import Settings
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
-ItemT = TypeVar("ItemT", ScoreItem, PairItem)
+AnyRequest = ScoreRequest | PairsRequest | GroupsRequest
+AnyItem = ScoreItem | PairItem | GroupItem
+
+_ITEMS: dict[type[AnyRequest], type[AnyItem]] = {
+    ScoreRequest: ScoreItem,
+    PairsRequest: PairItem,
+    GroupsRequest: GroupItem,
+}
 
 
 @dataclass(frozen=True)
-class Parsed(Generic[ItemT]):
-    """One entry of `items`: an item, or what is wrong with it."""
+class Parsed:
+    """One entry of `items`: an item of the request's class, or what is wrong with it."""
 
     index: int
     id: str | None
-    item: ItemT | str
+    item: AnyItem | str
 
 
 @dataclass(frozen=True)
-class Accepted(Generic[ItemT]):
+class Accepted:
     """A request that will be served, with its nulls filled in."""
 
-    items: list[Parsed[ItemT]]
+    items: list[Parsed]
+    kind: Kind
     critiques: int
     temperature: float
     seed: int | None
@@ -56,8 +67,8 @@ class Accepted(Generic[ItemT]):
     """On the clock of time.monotonic()."""
 
     @property
-    def good(self) -> int:
-        return sum(not isinstance(parsed.item, str) for parsed in self.items)
+    def good(self) -> list[AnyItem]:
+        return [one.item for one in self.items if not isinstance(one.item, str)]
 
 
 def parse_body(kind: type[BodyT], body: bytes) -> BodyT:
@@ -75,15 +86,10 @@ def parse_body(kind: type[BodyT], body: bytes) -> BodyT:
         raise InvalidRequest(describe(error), param=where) from error
 
 
-def accept(
-    request: ScoreRequest | PairsRequest,
-    kind: type[ItemT],
-    engine: Engine,
-    settings: Settings,
-    began: float,
-) -> Accepted[ItemT]:
-    """Check a request against model, pin and limits, and parse its items."""
+def accept(request: AnyRequest, engine: Engine, settings: Settings, began: float) -> Accepted:
+    """Check a request against model, kind, pin and limits, and parse its items."""
     check_model(request.model, engine)
+    kind = kind_of(request, engine.spec)
     fingerprint = engine.provenance["fingerprint"]
     if request.pin is not None and request.pin != fingerprint:
         raise PinMismatch(
@@ -105,9 +111,10 @@ def accept(
     max_deadline_ms = int(settings.max_deadline_s * 1000)
     deadline_ms = request.deadline_ms or int(settings.default_deadline_s * 1000)
     _at_most("deadline_ms", deadline_ms, "max_deadline_ms", max_deadline_ms)
-    own = min(engine.spec.max_critique_tokens, settings.max_critique_tokens)
+    own = min(engine.spec.max_tokens(kind), settings.max_critique_tokens)
     return Accepted(
         items=[_parse(i, raw, kind, request, settings) for i, raw in enumerate(request.items)],
+        kind=kind,
         critiques=request.critiques,
         temperature=request.sampling_temperature,
         seed=request.seed,
@@ -123,6 +130,29 @@ def check_model(model: str | None, engine: Engine) -> None:
         )
 
 
+def kind_of(request: AnyRequest, spec: RewardSpec) -> Kind:
+    """What the model is asked to be.
+
+    Raises:
+        InvalidRequest: the checkpoint is not that.
+    """
+    asked: Kind | None = None
+    if isinstance(request, ScoreRequest):
+        asked, what = "critique", "scores of single responses need"
+    elif isinstance(request, GroupsRequest):
+        asked, what = "judge", "comparisons of a group need"
+    else:
+        asked, what = request.kind, "this request asks for"
+    kind: Kind = asked or ("critique" if "critique" in spec.kinds else "judge")
+    if kind not in spec.kinds:
+        raise InvalidRequest(
+            f"{what} a model of kind {kind!r}; this one is {' and '.join(map(repr, spec.kinds))}",
+            code="kind",
+            param="kind" if isinstance(request, PairsRequest) else None,
+        )
+    return kind
+
+
 def seconds_left(deadline: float) -> float:
     return deadline - time.monotonic()
 
@@ -135,23 +165,24 @@ def _at_most(param: str, value: int, name: str, limit: int) -> None:
 def _parse(
     index: int,
     raw: object,
-    kind: type[ItemT],
-    request: ScoreRequest | PairsRequest,
+    kind: Kind,
+    request: AnyRequest,
     settings: Settings,
-) -> Parsed[ItemT]:
+) -> Parsed:
     id_ = raw.get("id") if isinstance(raw, dict) else None
-    item = parse_item(kind, raw)
-    if not isinstance(item, str) and (broken := _broken_rule(item, request, settings)):
+    item = parse_item(_ITEMS[type(request)], raw)
+    if not isinstance(item, str) and (broken := _broken_rule(item, kind, request, settings)):
         item = broken
     return Parsed(index, id_ if isinstance(id_, str) else None, item)
 
 
-def _broken_rule(
-    item: ScoreItem | PairItem, request: ScoreRequest | PairsRequest, settings: Settings
-) -> str | None:
+def _broken_rule(item: AnyItem, kind: Kind, request: AnyRequest, settings: Settings) -> str | None:
     """Rules of an item that the schema cannot know."""
-    if request.critiques > 1 and item.mode != "generate":
-        return f"critiques is {request.critiques}: mode {item.mode} reads one score only"
+    if not isinstance(item, GroupItem) and item.mode != "generate":
+        if kind == "judge":
+            return f"mode is {item.mode}: a judge writes its judgements itself, mode generate"
+        if request.critiques > 1:
+            return f"critiques is {request.critiques}: mode {item.mode} reads one score only"
     if len(item.images) > settings.max_images_per_item:
         return f"{len(item.images)} images, max_images_per_item is {settings.max_images_per_item}"
     frames = 0 if item.video is None else len(item.video.frames)

@@ -58,6 +58,18 @@ class Metrics:
             ["model", "status"],
             registry=self.registry,
         )
+        self.comparisons = Counter(
+            "mmreward_comparisons",
+            "Comparisons of two responses by model and status.",
+            ["model", "status"],
+            registry=self.registry,
+        )
+        self.preference_swaps = Counter(
+            "mmreward_preference_swap",
+            "Pairs judged in both orders: did both name the same winner?",
+            ["consistent"],
+            registry=self.registry,
+        )
         self.in_flight = Gauge(
             "mmreward_critiques_in_flight",
             "Critiques being written or read.",
@@ -78,6 +90,8 @@ class Metrics:
         self.parity_error.set(float("nan"))
         for stage in STAGES:
             self.stage_duration.labels(stage)
+        for consistent in ("true", "false"):
+            self.preference_swaps.labels(consistent)
 
     def create_routes(self, routes: Iterable[str]) -> None:
         for route in routes:
@@ -88,10 +102,18 @@ class Metrics:
     def create_model(self, model: str) -> None:
         for status in get_args(Status):
             self.items.labels(model, status)
+            self.comparisons.labels(model, status)
 
     def observe_request(self, route: str, outcome: Outcome, seconds: float) -> None:
         self.requests.labels(route, outcome).inc()
         self.request_duration.labels(route).observe(seconds)
+
+    def observe_comparison(self, model: str, status: Status) -> None:
+        self.comparisons.labels(model, status).inc()
+
+    def observe_orders(self, agree: Iterable[bool]) -> None:
+        for one in agree:
+            self.preference_swaps.labels("true" if one else "false").inc()
 
     def observe_stages(self, stopwatch: Stopwatch) -> None:
         for stage, seconds in stopwatch.longest_s.items():

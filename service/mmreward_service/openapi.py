@@ -12,17 +12,20 @@ from pydantic.json_schema import models_json_schema
 _BODIES: dict[tuple[str, str], type[BaseModel]] = {
     ("/v1/score", "post"): schema.ScoreRequest,
     ("/v1/pairs", "post"): schema.PairsRequest,
+    ("/v1/groups", "post"): schema.GroupsRequest,
     ("/get_reward", "post"): schema.GetRewardRequest,
 }
 _REPLIES: dict[tuple[str, str], type[BaseModel]] = {
     ("/v1/score", "post"): schema.ScoreReply,
     ("/v1/pairs", "post"): schema.PairsReply,
+    ("/v1/groups", "post"): schema.GroupsReply,
     ("/get_reward", "post"): schema.GetRewardReply,
     ("/v1/models", "get"): schema.ModelList,
 }
 _ITEMS: dict[str, type[BaseModel]] = {
     "ScoreRequest": schema.ScoreItem,
     "PairsRequest": schema.PairItem,
+    "GroupsRequest": schema.GroupItem,
 }
 _REFUSALS: dict[str, list[tuple[int, str]]] = {
     "post": [
@@ -70,7 +73,7 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     for (path, method), model in _REPLIES.items():
         operation = document["paths"][path][method]
         content: dict[str, Any] = {"application/json": {"schema": {"$ref": _REF + model.__name__}}}
-        if path in ("/v1/score", "/v1/pairs"):
+        if path in ("/v1/score", "/v1/pairs", "/v1/groups"):
             content["application/x-ndjson"] = _NDJSON
         operation["responses"] = {"200": {"description": "Answered", "content": content}}
         for status, description in _REFUSALS[method]:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from mmreward_service.admission import Admission
 from mmreward_service.engine.protocol import Engine
+from mmreward_service.fairness import FairQueue
 from mmreward_service.media import Decoder
 from mmreward_service.metrics import Metrics
 from mmreward_service.settings import Settings
@@ -21,6 +22,7 @@ class Service:
     admission: Admission
     decoder: Decoder
     metrics: Metrics
+    queue: FairQueue
     readiness: Readiness
     created: int
     """Unix time of the start."""

@@ -74,10 +74,11 @@ class CritiqueJob:
 
 @dataclass(frozen=True)
 class ReadJob:
-    """Read the score at the last token of the prompt."""
+    """Read the score at the last token of the prompt; `priority` as of a CritiqueJob."""
 
     prompt_token_ids: list[int]
     media: Media
+    priority: int = 0
 
 
 @dataclass(frozen=True)

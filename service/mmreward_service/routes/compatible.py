@@ -7,7 +7,7 @@ null, never a zero.
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from mmreward_client.schema import GetRewardReply, GetRewardRequest, ScoreItem, ScoreRequest
+from mmreward_client.schema import GetRewardReply, GetRewardRequest, ScoreRequest
 
 from mmreward_service.answer import collect, json_response, read_request
 from mmreward_service.auth import require_key
@@ -30,7 +30,7 @@ async def get_reward(request: Request) -> Response:
     service = service_of(request)
     end_of_turn = service.engine.spec.templates.end_of_turn
     scoring = ScoreRequest(items=items_of(body, end_of_turn))
-    results = await collect(request, Run(service, scoring, ScoreItem, request_id_of(request)))
+    results = await collect(request, Run(service, scoring, request_id_of(request)))
     scores, tokens = [], []
     for result in results:
         scores.append(_score_or_refuse(result))

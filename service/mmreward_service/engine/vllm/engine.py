@@ -236,7 +236,7 @@ class VllmEngine:
         return Outcome(readings, usage)
 
     async def read(self, job: ReadJob) -> Outcome:
-        output = await self._request(job.prompt_token_ids, job.media, self._reading())
+        output = await self._request(job.prompt_token_ids, job.media, self._reading(), job.priority)
         return Outcome([self._reader.score_only(one) for one in output.outputs], _usage(output))
 
     async def write(self, job: CritiqueJob) -> Outcome:
@@ -249,7 +249,7 @@ class VllmEngine:
         ids = job.prompt_token_ids + critique_ids
         if self._spec.read_out == "after_turn":
             ids = ids + self._renderer.after_turn_ids
-        return await self.read(ReadJob(ids, job.media))
+        return await self.read(ReadJob(ids, job.media, job.priority))
 
     def _writing(self, job: CritiqueJob, *, rows: bool) -> SamplingParams:
         return self._sampling(

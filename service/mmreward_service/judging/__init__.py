@@ -1,0 +1,1 @@
+"""A judge compares responses: which pairs, one comparison, and what the scores come to."""
