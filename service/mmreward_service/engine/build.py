@@ -8,7 +8,6 @@ from mmreward_client.schema import describe
 from pydantic import ValidationError
 
 from mmreward_service.engine.protocol import Engine
-from mmreward_service.reward.checkpoint import read_config
 from mmreward_service.reward.judge_templates import judge_templates
 from mmreward_service.reward.spec import Templates
 from mmreward_service.settings import Settings
@@ -45,6 +44,8 @@ def _stock_judge(wanted: str | Path | None, folder: Path) -> Templates | None:
     """Templates that make a judge of a stock model; None: the folder is a reward model."""
     if wanted is None:
         return None
+    from mmreward_service.reward.checkpoint import read_config  # brings torch
+
     config = read_config(folder)
     if "reward" in config:
         raise ValueError(f"{folder} is a reward model with templates of its own: no stock_judge")
