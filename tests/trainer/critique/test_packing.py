@@ -11,6 +11,7 @@ from mmreward_service.engine.protocol import Media
 from mmreward_service.images import ImageLimits
 from mmreward_service.reward.checkpoint import load_spec
 from mmreward_service.reward.prompt import PromptRenderer
+from mmreward_service.reward.spec import Templates
 from mmreward_trainer.critique.media import EncodedMedia, MediaEncoder
 from mmreward_trainer.critique.model import load_reward_model, media_tokens, rope_index
 from mmreward_trainer.critique.packing import (
@@ -41,8 +42,12 @@ ANSWERS = (("a cat", "yes it is fine"), ("a much longer dog", "no"))
 class Bench:
     """One checkpoint with all that a packed forward pass needs."""
 
-    def __init__(self, folder: Path, attention: str = "sdpa") -> None:
+    def __init__(
+        self, folder: Path, attention: str = "sdpa", templates: Templates | None = None
+    ) -> None:
         self.spec = load_spec(folder)
+        if templates is not None:
+            self.spec = self.spec.model_copy(update={"templates": templates})
         self.model = load_reward_model(
             folder, self.spec.head, dtype=torch.float32, attention=attention
         ).eval()
@@ -217,6 +222,41 @@ def test_what_is_learned_or_read_is_never_shared() -> None:
     assert shared_length([same, same]) == 2
     assert shared_length([same, Sequence([1, 9, 3, 4, 5], 3, 5, 3)]) == 1
     assert shared_length([same, Sequence([8, 2, 3, 4, 5], 3, 5, 3)]) == 0
+
+
+def test_answers_joined_to_the_template_share_what_is_equal(checkpoints: Checkpoints) -> None:
+    """In runs the blank before an answer belongs to its first token: that token is not shared, a
+    blank behind a picture merges with the next word, and the scores are those of separate rows."""
+    folder = checkpoints("llava_onevision")
+    templates = load_spec(folder).templates.model_copy(
+        update={
+            "join": "runs",
+            "image": "<image> ",
+            "video": "<video> ",
+            "critique": "<|im_start|>{media}the {prompt} says {response}<|im_end|>\n",
+        }
+    )
+    bench = Bench(folder, templates=templates)
+    groups = []
+    for row in ROWS:
+        media = bench.encoder.encode([png(picture) for picture in row[0]], row[1])
+        texts = ("the digit", "a digit")
+        answers = [Answer("where?", one, len(row[0]), False, one) for one in texts]
+        if row[1] is not None:
+            answers = [Answer("where?", one, 0, True, one) for one in texts]
+        sequences = [bench.encoder.expand(bench.builder.critique(one), media) for one in answers]
+        groups.append(Group(sequences, media))
+        tokens = bench.encoder.processor.tokenizer.convert_ids_to_tokens
+        shared = shared_length(sequences)
+        assert tokens([one.ids[shared] for one in sequences]) == ["Ġthe", "Ġa"]
+        if row[0]:
+            last = max(i for i, token in enumerate(sequences[0].ids) if token in media.pieces[-1])
+            assert tokens(sequences[0].ids[last + 1]) == "Ġthe"
+    with torch.no_grad():
+        scores = [
+            bench.model(**bench.packer(share).pack(groups).inputs).scores for share in (True, False)
+        ]
+    torch.testing.assert_close(scores[0], scores[1], atol=2e-5, rtol=1e-5)
 
 
 def test_nothing_to_pack_is_an_error(checkpoints: Checkpoints) -> None:

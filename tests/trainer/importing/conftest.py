@@ -10,12 +10,11 @@ from foreign_models import llava_next
 from mmreward_trainer.importing.command import run_import
 from mmreward_trainer.importing.conversion import Wishes
 
-# Our own words. Line breaks stand between the texts and the template, so that no token of the tiny
-# tokenizer reaches over a border: the ids are those of the whole text.
+# Our own words. Blanks stand before the texts: tokens of the whole string reach over the borders.
 TEMPLATES = {
     "critique": (
         "<|im_start|>system\nYou judge answers.<|im_end|>\n<|im_start|>user\n{media}\n"
-        "Is this answer good?\n\n[Q]\n{prompt}\n[A]\n{response}\n\n[J]<|im_end|>\n"
+        "The question says {prompt} The answer says {response}\n\nSo?<|im_end|>\n"
         "<|im_start|>assistant\n"
     ),
     "image": "<image>",

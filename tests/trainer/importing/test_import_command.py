@@ -38,7 +38,7 @@ def test_a_dry_run_shows_the_mapping_and_writes_nothing(
     assert "model.layers.*.mlp.up_proj.weight" in text
     assert "rm_head.out_proj.weight reward_head.out.weight 1 F32 head" in text
     assert "score slot 511" in text
-    assert "Is this answer good?" in text
+    assert "The answer says {response}" in text
 
 
 def test_the_output_would_be_served(imported_llava: Path) -> None:

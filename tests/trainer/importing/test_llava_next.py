@@ -9,6 +9,7 @@ import pytest
 import torch
 from foreign_models import llava_next
 from mmreward_service.reward.checkpoint import load_spec
+from mmreward_service.reward.prompt import PromptRenderer
 from mmreward_trainer.importing import llava_next as configuration
 from mmreward_trainer.importing.conversion import Wishes, prepare
 from mmreward_trainer.importing.processing import size_of
@@ -17,7 +18,7 @@ from mmreward_trainer.transformers_scorer import TransformersScorer
 from PIL import Image
 from tiny_models import gradient, noise
 
-TEXTS = {"prompt": "What is it?", "response": "A cat, on a chair."}
+TEXTS = {"prompt": "where is it?", "response": "on a chair, the cat."}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,10 @@ def rendered(scorer: TransformersScorer, critique: str | None) -> list[int]:
     return scorer.renderer.render(images=1, mode=mode, critique=critique, **TEXTS)
 
 
+def as_source(scorer: TransformersScorer, ids: list[int]) -> list[int]:
+    return [llava_next.IMAGE_TOKEN_INDEX if token == scorer.image_token else token for token in ids]
+
+
 def both_scores(
     scorer: TransformersScorer,
     tensors: dict[str, torch.Tensor],
@@ -67,12 +72,15 @@ def both_scores(
 def test_the_tokens_are_those_of_the_source(
     scorer: TransformersScorer, critique: str | None
 ) -> None:
-    """The placeholder apart, which LLaVA-NeXT writes as -200, template and texts give its ids."""
-    ours = [
-        llava_next.IMAGE_TOKEN_INDEX if token == scorer.image_token else token
-        for token in rendered(scorer, critique)
-    ]
-    assert ours == source_ids(scorer, critique)
+    """The placeholder apart, which LLaVA-NeXT writes as -200, template and texts give its ids, at
+    the borders of texts as well; a template file that asks for pieces gets others there."""
+    assert scorer.spec.templates.join == "runs"
+    assert as_source(scorer, rendered(scorer, critique)) == source_ids(scorer, critique)
+    templates = scorer.spec.templates.model_copy(update={"join": "pieces"})
+    spec = scorer.spec.model_copy(update={"templates": templates})
+    pieces = PromptRenderer(scorer.processor.tokenizer.backend_tokenizer.to_str(), spec)
+    other = pieces.render(images=1, mode="given", critique=critique or "", **TEXTS)
+    assert as_source(scorer, other) != source_ids(scorer, critique or "")
 
 
 @pytest.mark.parametrize("critique", ["It is a cat indeed.", None], ids=["critique", "none"])
@@ -104,6 +112,19 @@ def test_resized_pictures_differ_by_the_resampling_alone(
     assert score != pytest.approx(
         both_scores(scorer, tensors, noise(3, *size), "Good.")[0], abs=5e-3
     )
+
+
+def test_the_template_file_may_ask_for_pieces(
+    llava_copy: Path, given_files: dict[str, Path], tmp_path: Path
+) -> None:
+    """Whoever trained with this project's own pieces keeps them; the default is runs."""
+    file = tmp_path / "pieces.json"
+    file.write_text(
+        json.dumps({**json.loads(given_files["templates"].read_text()), "join": "pieces"})
+    )
+    assert prepare(Wishes(llava_copy, **given_files), "0").spec.templates.join == "runs"
+    wishes = Wishes(llava_copy, **{**given_files, "templates": file})
+    assert prepare(wishes, "0").spec.templates.join == "pieces"
 
 
 def test_a_fast_tokenizer_is_read_as_well(

@@ -37,8 +37,7 @@ async def engine(imported_llava: Path) -> AsyncIterator[VllmEngine]:
 
 def expected(engine: VllmEngine, ids: list[int], picture: Image.Image) -> float:
     """MM-RLHF's reward of these ids by plain torch, from the tensors under their first names."""
-    image = engine.renderer._image
-    [placeholder] = image
+    placeholder = engine.renderer._tokenizer.token_to_id(llava_next.PLACEHOLDERS[0])
     changed = [llava_next.IMAGE_TOKEN_INDEX if token == placeholder else token for token in ids]
     with torch.inference_mode():
         return llava_next.score(llava_next.random_tensors(512, 0), changed, picture)

@@ -12,7 +12,6 @@ from foreign_models.stock import chat_template
 from mmreward_trainer.importing.refusal import ImportRefused
 from mmreward_trainer.importing.templates import read_templates, templates_of_chat
 from tiny_models.build import FAMILIES
-from tiny_models.tokenizer import tiny_tokenizer
 
 from .conftest import TEMPLATES
 
@@ -109,15 +108,3 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: str | None, message: str
         file.write_text(content)
     with pytest.raises(ImportRefused, match=message):
         read_templates(file)
-
-
-def test_tokens_over_borders_differ_from_those_of_the_whole_text() -> None:
-    """The known difference of rendering piece by piece, which docs/import.md tells: a template
-    that ends in a space before a text cannot have the space and the word in one token."""
-    tokenizer = tiny_tokenizer()
-
-    def ids(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False).input_ids)
-
-    assert ids("says where") != ids("says ") + ids("where")
-    assert ids("says\nwhere") == ids("says\n") + ids("where")

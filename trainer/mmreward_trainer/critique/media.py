@@ -7,6 +7,7 @@ pictures at once may treat them otherwise: LLaVA-OneVision's then tiles none of 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,13 +52,21 @@ class MediaEncoder:
     templates: Templates
     limits: ImageLimits
     takes_video_metadata: bool
+    _mark: dict[str, str] = field(default_factory=dict, init=False)
     _short: dict[str, list[int]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         tokenizer = self.processor.tokenizer
+        special = "|".join(map(re.escape, tokenizer.get_added_vocab()))
         for kind in ("image", "video"):
-            text = getattr(self.templates, kind)
-            self._short[kind] = tokenizer(text, add_special_tokens=False).input_ids
+            # Text around the special tokens may share a token with its neighbours in a prompt.
+            found = re.search(
+                f"(?:{special})(?:.*(?:{special}))?", getattr(self.templates, kind), re.S
+            )
+            if found is None:
+                raise ValueError(f"template {kind!r} holds no special token of the tokenizer")
+            self._mark[kind] = found[0]
+            self._short[kind] = tokenizer(found[0], add_special_tokens=False).input_ids
 
     def encode(self, pictures: list[bytes], fps: float | None) -> EncodedMedia:
         """Images if `fps` is None, else the frames of one video.
@@ -87,7 +96,7 @@ class MediaEncoder:
         return sequence.shifted(len(ids) - len(sequence.ids), ids)
 
     def _process(self, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        text = getattr(self.templates, kind)
+        text = self._mark[kind]
         return dict(self.processor(text=[text], return_tensors="pt", **arguments))
 
     def _video_arguments(self, frames: list[Image.Image], fps: float) -> dict[str, Any]:

@@ -3,6 +3,11 @@
 Prompts come from the renderer that serves, so a sequence here is token by token what the engine
 will see. A critique is learned up to and including its end-of-turn. Of the prompt nothing is: the
 released MM-RLHF code also learns the chat template's own tokens, which we leave out.
+
+A critique's tokens follow those of the prompt also where the templates are joined in runs, because
+that is how the model writes one. (`given` tokenises both as one text there, which is the same
+unless the critique begins with a blank or a line break.) Two prompts may then share a token less
+than their texts share characters; packing goes by the tokens.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def _is_tied(config: dict[str, Any]) -> bool:
 
 def _templates(form: Form, wishes: Wishes, processor: Any, tokenizer: Any) -> Templates:
     if wishes.templates is not None:
-        return read_templates(wishes.templates)
+        return _joined(read_templates(wishes.templates))
     if form == "llava-qwen":
         raise ImportRefused(
             "the form llava-qwen needs --templates FILE: the wording that a critique reward model "
@@ -174,7 +174,14 @@ def _templates(form: Form, wishes: Wishes, processor: Any, tokenizer: Any) -> Te
             "shows the file)"
         )
     end = tokenizer.eos_token
-    return templates_of_chat(processor, "<|im_end|>" if end is None else str(end))
+    return _joined(templates_of_chat(processor, "<|im_end|>" if end is None else str(end)))
+
+
+def _joined(templates: Templates) -> Templates:
+    """In runs unless the file says otherwise: other people train on whole strings."""
+    if "join" in templates.model_fields_set:
+        return templates
+    return templates.model_copy(update={"join": "runs"})
 
 
 def _reading_notes(

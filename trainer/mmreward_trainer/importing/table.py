@@ -22,11 +22,12 @@ def print_conversion(conversion: Conversion) -> None:
     )
     console.print(_mapping(conversion))
     spec = conversion.spec
+    head = "none" if spec.head is None else spec.head.type
     console.print(
-        f"head {spec.head.type}, read-out {spec.read_out}, score slot {spec.score_slot}, "
+        f"head {head}, read-out {spec.read_out}, score slot {spec.score_slot}, "
         f"at most {spec.max_critique_tokens} critique tokens"
     )
-    for name in ("critique", "none", "after_turn"):
+    for name in ("critique", "none", "after_turn", "join"):
         console.print(f"template {name}: {escape(repr(getattr(spec.templates, name)))}")
     for note in conversion.notes:
         console.print(f"[yellow]note[/] {escape(note)}")
