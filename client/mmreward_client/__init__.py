@@ -24,13 +24,24 @@ from mmreward_client.errors import (
     Unauthorized,
     UnknownModel,
 )
-from mmreward_client.inputs import PairInput, ScoreInput
+from mmreward_client.events import (
+    AttemptBegun,
+    CallDone,
+    CallFailed,
+    Event,
+    ReplicaDown,
+    RetryPlanned,
+)
+from mmreward_client.inputs import GroupInput, PairInput, ScoreInput
 from mmreward_client.readiness import Readiness
 from mmreward_client.retry import RetryPolicy
 from mmreward_client.schema import (
     API_VERSION,
     Beta,
+    Comparison,
     Critique,
+    GroupResult,
+    GroupsReply,
     ModelCard,
     ModelList,
     PairResult,
@@ -50,10 +61,18 @@ __all__ = [
     "ApiError",
     "AsyncResultStream",
     "AsyncRewardClient",
+    "AttemptBegun",
     "Beta",
+    "CallDone",
+    "CallFailed",
     "ClientConfig",
+    "Comparison",
     "Critique",
     "DeadlineExceeded",
+    "Event",
+    "GroupInput",
+    "GroupResult",
+    "GroupsReply",
     "InvalidInput",
     "InvalidRequest",
     "ModelCard",
@@ -67,7 +86,9 @@ __all__ = [
     "ProtocolError",
     "Provenance",
     "Readiness",
+    "ReplicaDown",
     "ResultStream",
+    "RetryPlanned",
     "RetryPolicy",
     "RewardClient",
     "RewardError",

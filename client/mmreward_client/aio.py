@@ -17,21 +17,30 @@ import httpx2
 
 from mmreward_client.async_connections import AsyncConnections
 from mmreward_client.config import ClientOptions, call_timeout_s, make_config
+from mmreward_client.events import CallWatch, Hook
 from mmreward_client.exchange import (
     Call,
+    Opponents,
     Options,
     ReplyT,
     ResultT,
+    groups_call,
     pairs_call,
     parse_model,
     parse_object,
     parse_reply,
     score_call,
 )
+from mmreward_client.pinning import Pin
 from mmreward_client.readiness import Readiness, reason_not_ready
 from mmreward_client.schema import (
+    Aggregate,
     Beta,
+    GroupResult,
+    GroupsReply,
+    Kind,
     ModelList,
+    Orders,
     PairResult,
     PairsReply,
     ScoreReply,
@@ -50,8 +59,9 @@ class AsyncRewardClient:
     Args:
         url: base address of the service; `urls=[...]` for several replicas.
         transport: replaces the network, for tests.
-        options: api_key, timeout_s, connect_timeout_s, retries, pin, max_connections: see
-            `ClientConfig`.
+        on_event: told what happens, for the caller's own log: see `events.py`.
+        options: api_key, timeout_s, connect_timeout_s, retries, pin, max_connections,
+            process_group_timeout_s: see `ClientConfig`.
     """
 
     def __init__(
@@ -59,9 +69,12 @@ class AsyncRewardClient:
         url: str | None = None,
         *,
         transport: httpx2.AsyncBaseTransport | None = None,
+        on_event: Hook | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
         self.config = make_config(url, options)
+        self.on_event = on_event
+        self._pin = Pin(self.config.pin)
         self._connections = AsyncConnections(self.config, transport)
 
     async def score(self, items: Iterable[Any], **options: Unpack[Options]) -> ScoreReply:
@@ -81,6 +94,7 @@ class AsyncRewardClient:
         items: Iterable[Any],
         *,
         beta: Beta | Mapping[str, Any] | None = None,
+        kind: Kind | None = None,
         **options: Unpack[Options],
     ) -> PairsReply:
         """Score pairs: both scores, delta, its probability and MM-DPO's beta.
@@ -88,9 +102,43 @@ class AsyncRewardClient:
         Args:
             items: mappings, `PairInput` or similar.
             beta: constants of the formula, such as `{"w": 0.5, "basis": "calibrated"}`.
+            kind: `judge` compares the two responses with each other, in both orders; `critique`
+                scores each by itself. None: what the model is, critique where it is both.
             options: as of `score`.
         """
-        return await self._reply(await self._pairs_call(items, options, beta), options)
+        return await self._reply(await self._pairs_call(items, options, beta, kind), options)
+
+    async def groups(
+        self,
+        items: Iterable[Any],
+        *,
+        orders: Orders | None = None,
+        comparisons: Opponents | None = None,
+        aggregate: Aggregate | None = None,
+        **options: Unpack[Options],
+    ) -> GroupsReply:
+        """Compare the responses of each group with each other: a score for each of them.
+
+        Args:
+            items: mappings, `GroupInput` or similar: `prompt`, `responses`, `images` or `video`,
+                and `complete`, one entry per response.
+            orders: `both` judges every two responses in both orders, `balanced` once, each of
+                them first in half of its comparisons.
+            comparisons: `all`, or K opponents for each response, in a ring.
+            aggregate: how comparisons become scores: `mean`, `additive`, `win_rate`,
+                `bradley_terry`.
+            options: as of `score`; `critiques` is per comparison.
+
+        Returns:
+            For each group `scores` and `scores_from`, always with one entry per response: None
+            and 0 for a response without a good comparison.
+
+        Raises:
+            ProtocolError: a group that is not the one that was sent.
+            RewardError: the call as a whole failed; see `errors.py`.
+        """
+        call = await self._groups_call(items, options, orders, comparisons, aggregate)
+        return await self._reply(call, options)
 
     async def stream_score(
         self, items: Iterable[Any], **options: Unpack[Options]
@@ -103,10 +151,29 @@ class AsyncRewardClient:
         items: Iterable[Any],
         *,
         beta: Beta | Mapping[str, Any] | None = None,
+        kind: Kind | None = None,
         **options: Unpack[Options],
     ) -> AsyncResultStream[PairsReply, PairResult]:
         """Like `pairs`, each result as soon as it is there, in order of finishing."""
-        return self._stream(await self._pairs_call(items, options, beta), options)
+        return self._stream(await self._pairs_call(items, options, beta, kind), options)
+
+    async def stream_groups(
+        self,
+        items: Iterable[Any],
+        *,
+        orders: Orders | None = None,
+        comparisons: Opponents | None = None,
+        aggregate: Aggregate | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncResultStream[GroupsReply, GroupResult]:
+        """Like `groups`, each group as soon as it is there, in order of finishing."""
+        call = await self._groups_call(items, options, orders, comparisons, aggregate)
+        return self._stream(call, options)
+
+    @property
+    def pin(self) -> str | None:
+        """The fingerprint insisted on; with `pin="first"`, None until the first reply told it."""
+        return self._pin.fingerprint
 
     async def models(self) -> ModelList:
         """The models with their provenance and every limit."""
@@ -154,26 +221,59 @@ class AsyncRewardClient:
         return f"{type(self).__name__}({self.config!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"config": self.config}
+        # The hook stays behind: it belongs to the log of this process.
+        return {"config": self.config, "pin": self._pin}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.config = state["config"]
+        self._pin = state["pin"]
+        self.on_event = None
         self._connections = AsyncConnections(self.config)
 
     async def _score_call(
         self, items: Iterable[Any], options: Options
     ) -> Call[ScoreReply, ScoreResult]:
-        return await asyncio.to_thread(score_call, items, options, pin=self.config.pin)
+        return await asyncio.to_thread(score_call, items, options, pin=self.pin)
 
     async def _pairs_call(
-        self, items: Iterable[Any], options: Options, beta: Beta | Mapping[str, Any] | None
+        self,
+        items: Iterable[Any],
+        options: Options,
+        beta: Beta | Mapping[str, Any] | None,
+        kind: Kind | None,
     ) -> Call[PairsReply, PairResult]:
-        return await asyncio.to_thread(pairs_call, items, options, pin=self.config.pin, beta=beta)
+        return await asyncio.to_thread(
+            pairs_call, items, options, pin=self.pin, beta=beta, kind=kind
+        )
+
+    async def _groups_call(
+        self,
+        items: Iterable[Any],
+        options: Options,
+        orders: Orders | None,
+        comparisons: Opponents | None,
+        aggregate: Aggregate | None,
+    ) -> Call[GroupsReply, GroupResult]:
+        return await asyncio.to_thread(
+            groups_call,
+            items,
+            options,
+            pin=self.pin,
+            orders=orders,
+            comparisons=comparisons,
+            aggregate=aggregate,
+        )
 
     async def _reply(self, call: Call[ReplyT, Any], options: Options) -> ReplyT:
         timeout_s = call_timeout_s(self.config, options.get("timeout_s"))
-        content = await self._connections.fetch("POST", call.path, call.content, timeout_s)
-        return parse_reply(call, content)
+        with CallWatch(self.on_event, call.path) as watch:
+            content = await self._connections.fetch(
+                "POST", call.path, call.content, timeout_s, watch
+            )
+            reply = parse_reply(call, content)
+            self._pin.learn(reply.provenance.fingerprint, asked=call.pin)
+            watch.done(reply)
+            return reply
 
     def _stream(
         self, call: Call[ReplyT, ResultT], options: Options
@@ -185,13 +285,21 @@ class AsyncRewardClient:
     async def _results(
         self, call: Call[ReplyT, ResultT], reader: StreamReader[ReplyT, ResultT], timeout_s: float
     ) -> AsyncGenerator[ResultT, None]:
-        lines = self._connections.lines(call.path, call.content, timeout_s)
-        async with contextlib.aclosing(lines):
-            async for line in lines:
-                result = reader.feed(line)
-                if result is not None:
-                    yield result
-        reader.finish()
+        with CallWatch(self.on_event, call.path) as watch:
+            lines = self._connections.lines(call.path, call.content, timeout_s, watch)
+            async with contextlib.aclosing(lines):
+                async for line in lines:
+                    result = reader.feed(line)
+                    if result is not None:
+                        yield result
+            reply = reader.finish()
+            self._pin.learn(reply.provenance.fingerprint, asked=call.pin)
+            watch.done(reply)
 
     async def _get(self, path: str) -> bytes:
-        return await self._connections.fetch("GET", path, lambda _: b"", self.config.timeout_s)
+        with CallWatch(self.on_event, path) as watch:
+            content = await self._connections.fetch(
+                "GET", path, lambda _: b"", self.config.timeout_s, watch
+            )
+            watch.done()
+            return content

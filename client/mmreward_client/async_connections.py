@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import time
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import httpx2
@@ -18,6 +17,7 @@ import httpx2
 from mmreward_client.attempts import Answer, Done, Failure, Outcome, Send, Sleep, attempts
 from mmreward_client.config import ClientConfig, request_headers
 from mmreward_client.connections import Content
+from mmreward_client.events import CallWatch, new_request_id
 from mmreward_client.network import failure_of, limits_of, stream_error, timeout_of
 from mmreward_client.replicas import Replicas
 from mmreward_client.stream import NDJSON, Lines
@@ -35,26 +35,27 @@ class AsyncConnections:
         self._client: httpx2.AsyncClient | None = None
         self.replicas = Replicas(config.urls)
 
-    async def fetch(self, method: str, path: str, content: Content, timeout_s: float) -> bytes:
+    async def fetch(
+        self, method: str, path: str, content: Content, timeout_s: float, watch: CallWatch
+    ) -> bytes:
         """Send a request until it is answered well; its whole body.
 
         Raises:
             RewardError: the last failure.
         """
-        request_id = uuid.uuid4().hex
 
         async def send(step: Send) -> Answer | Failure:
-            return await self._exchange(method, path, content, step, request_id)
+            return await self._exchange(method, path, content, step, watch.request_id)
 
-        done = await self._drive(send, timeout_s, request_id)
+        done = await self._drive(send, timeout_s, watch)
         self.replicas.release(done.base_url)
         return done.answer.content
 
     async def lines(
-        self, path: str, content: Content, timeout_s: float
+        self, path: str, content: Content, timeout_s: float, watch: CallWatch
     ) -> AsyncGenerator[bytes, None]:
         """Send a request until its answer begins well; then the lines of its body as they come."""
-        request_id = uuid.uuid4().hex
+        request_id = watch.request_id
         ends_at = time.monotonic() + timeout_s
 
         async def send(step: Send) -> Answer | Failure:
@@ -70,7 +71,7 @@ class AsyncConnections:
             except httpx2.HTTPError as error:
                 return failure_of(error, step.base_url)
 
-        done = await self._drive(send, timeout_s, request_id)
+        done = await self._drive(send, timeout_s, watch)
         lines = Lines()
         try:
             async with contextlib.aclosing(done.answer.response) as response:
@@ -91,7 +92,7 @@ class AsyncConnections:
     async def ask_once(self, base_url: str, path: str, timeout_s: float) -> Answer | Failure:
         """One GET to one replica, without retrying."""
         step = Send(base_url, timeout_s)
-        return await self._exchange("GET", path, lambda _: b"", step, uuid.uuid4().hex)
+        return await self._exchange("GET", path, lambda _: b"", step, new_request_id())
 
     async def aclose(self) -> None:
         client, self._client = self._client, None
@@ -102,14 +103,14 @@ class AsyncConnections:
         self,
         send: Callable[[Send], Awaitable[Answer | Failure]],
         timeout_s: float,
-        request_id: str,
+        watch: CallWatch,
     ) -> Done:
         self._http()
         steps = attempts(
             self.replicas,
             policy=self._config.retry,
             timeout_s=timeout_s,
-            request_id=request_id,
+            watch=watch,
             clock=time.monotonic,
         )
         with contextlib.closing(steps):

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmreward_client.errors import DeadlineExceeded, RewardError, TransportError
+from mmreward_client.events import CallWatch
 from mmreward_client.exchange import parse_error
-from mmreward_client.replicas import Replicas
+from mmreward_client.replicas import COOL_DOWN_S, Replicas
 from mmreward_client.retry import RetryPolicy, wait_before_retry
 
 # A replica that answers so has nothing against the request: another one may take it at once.
@@ -75,7 +76,7 @@ def attempts(
     *,
     policy: RetryPolicy,
     timeout_s: float,
-    request_id: str,
+    watch: CallWatch,
     clock: Callable[[], float],
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> Generator[Step, Outcome, Done]:
@@ -91,7 +92,9 @@ def attempts(
         base_url = replicas.acquire(avoid=tried)
         is_kept = False
         try:
-            outcome = yield Send(base_url, max(0.001, ends_at - clock()))
+            attempt_s = max(0.001, ends_at - clock())
+            watch.attempt(base_url, attempt_s)
+            outcome = yield Send(base_url, attempt_s)
             if isinstance(outcome, Answer) and 200 <= outcome.status < 300:
                 replicas.report(base_url, reachable=True)
                 is_kept = True
@@ -100,24 +103,26 @@ def attempts(
             if not is_kept:
                 replicas.release(base_url)
         assert outcome is not None, "a Send is answered by an Answer or a Failure"
-        error = _error(outcome, request_id, timeout_s)
+        error = _error(outcome, watch.request_id, timeout_s)
         tried.add(base_url)
         status: int | None = None
         headers: Mapping[str, str] = {}
         if isinstance(outcome, Answer):
             status, headers = outcome.status, outcome.headers
         is_unserved = status is None or status in _NOT_SERVED_THERE
-        if is_unserved and status != 429:
-            replicas.report(base_url, reachable=False)
+        if is_unserved and status != 429 and replicas.report(base_url, reachable=False):
+            watch.down(base_url, COOL_DOWN_S, error)
         remaining_s = ends_at - clock()
         is_out_of_time = isinstance(outcome, Failure) and outcome.out_of_time
         if is_out_of_time or remaining_s <= 0:
             raise error
         if is_unserved and policy.retries > 0 and replicas.has_untried(tried):
+            watch.retry(base_url, 0.0, error)
             continue
         wait_s = wait_before_retry(attempt, status, headers, policy=policy, uniform=uniform)
         if wait_s is None or wait_s >= remaining_s:
             raise error
+        watch.retry(base_url, wait_s, error)
         yield Sleep(wait_s)
         attempt += 1
         tried.clear()

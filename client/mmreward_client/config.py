@@ -29,8 +29,11 @@ class ClientConfig:
         timeout_s: total time of a call: waits, attempts and pauses together.
         connect_timeout_s: time for one connection to be opened, the sign to try another replica.
         retry: how often and how patiently to try again.
-        pin: fingerprint that every reply must come from.
+        pin: fingerprint that every reply must come from; `first`: that of the first reply.
         max_connections: requests under way at once; further ones wait for their turn.
+        process_group_timeout_s: timeout of the caller's process group, if the call stands inside a
+            training step: total times that are not smaller are refused, because the other ranks
+            would give the group up while this one still waits.
     """
 
     urls: tuple[str, ...] = (DEFAULT_URL,)
@@ -40,6 +43,7 @@ class ClientConfig:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     pin: str | None = None
     max_connections: int = DEFAULT_MAX_CONNECTIONS
+    process_group_timeout_s: float | None = None
 
     def __post_init__(self) -> None:
         if not self.urls or len(set(self.urls)) != len(self.urls):
@@ -50,10 +54,27 @@ class ClientConfig:
                 raise ValueError(f"not an http(s) address: {url!r}")
         for name in ("timeout_s", "connect_timeout_s"):
             check_seconds(name, getattr(self, name))
+        self.check_fits_the_group(self.timeout_s)
         if self.max_connections < 1:
             raise ValueError("max_connections must be at least 1")
         if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
             raise ValueError("api_key must be printable ASCII: it travels in a header")
+
+    def check_fits_the_group(self, timeout_s: float) -> None:
+        """Refuse a call that could outlast the caller's process group.
+
+        Raises:
+            ValueError: `timeout_s` is not smaller than the timeout of the group.
+        """
+        group_s = self.process_group_timeout_s
+        if group_s is None:
+            return
+        check_seconds("process_group_timeout_s", group_s)
+        if timeout_s >= group_s:
+            raise ValueError(
+                f"timeout_s {timeout_s:g} is not smaller than process_group_timeout_s {group_s:g}: "
+                "the other ranks would give up before this call does"
+            )
 
 
 class ClientOptions(TypedDict, total=False):
@@ -66,6 +87,7 @@ class ClientOptions(TypedDict, total=False):
     retries: int | RetryPolicy
     pin: str | None
     max_connections: int
+    process_group_timeout_s: float | None
 
 
 def make_config(url: str | None, options: ClientOptions) -> ClientConfig:
@@ -100,6 +122,7 @@ def call_timeout_s(config: ClientConfig, timeout_s: float | None) -> float:
     if timeout_s is None:
         return config.timeout_s
     check_seconds("timeout_s", timeout_s)
+    config.check_fits_the_group(timeout_s)
     return timeout_s
 
 

@@ -1,7 +1,9 @@
 """Blocking I/O: carries out the steps of `attempts.py` with httpx2, and nothing else.
 
 Connections are opened on first use and belong to the process that opened them: a forked worker
-that inherits a used object opens its own.
+that inherits a used object opens its own. Every wait ends with the time of the call: for a free
+connection, for the network to take the body, for the answer, for each of its bytes. One gap is
+left: header bytes of an answer that drip in one by one.
 """
 
 from __future__ import annotations
@@ -11,14 +13,21 @@ import os
 import socket
 import threading
 import time
-import uuid
+import weakref
 from collections.abc import Callable, Generator, Iterator
 
 import httpx2
 
 from mmreward_client.attempts import Answer, Done, Failure, Outcome, Send, Sleep, attempts
 from mmreward_client.config import ClientConfig, request_headers
-from mmreward_client.network import failure_of, limits_of, stream_error, timeout_of
+from mmreward_client.events import CallWatch, new_request_id
+from mmreward_client.network import (
+    TimeLeft,
+    failure_of,
+    in_time,
+    limits_of,
+    stream_error,
+)
 from mmreward_client.replicas import Replicas
 from mmreward_client.stream import NDJSON, Lines
 
@@ -32,34 +41,41 @@ class Connections:
     def __init__(self, config: ClientConfig, transport: httpx2.BaseTransport | None = None) -> None:
         self._config = config
         self._transport = transport
-        self._begin()
+        self.begin()
+        _everywhere.add(self)
 
-    def _begin(self) -> None:
-        # Neither locks nor connections survive a fork: another thread of the parent may hold the
-        # one, and the parent still talks over the other.
+    def begin(self) -> None:
+        """Start afresh, as after a fork.
+
+        Neither locks nor connections survive one: another thread of the parent may hold the one,
+        and the parent still talks over the other.
+        """
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
         self.replicas = Replicas(self._config.urls)
 
-    def fetch(self, method: str, path: str, content: Content, timeout_s: float) -> bytes:
+    def fetch(
+        self, method: str, path: str, content: Content, timeout_s: float, watch: CallWatch
+    ) -> bytes:
         """Send a request until it is answered well; its whole body.
 
         Raises:
             RewardError: the last failure.
         """
-        request_id = uuid.uuid4().hex
 
         def send(step: Send) -> Answer | Failure:
-            return self._exchange(method, path, content, step, request_id)
+            return self._exchange(method, path, content, step, watch.request_id)
 
-        done = self._drive(send, timeout_s, request_id)
+        done = self._drive(send, timeout_s, watch)
         self.replicas.release(done.base_url)
         return done.answer.content
 
-    def lines(self, path: str, content: Content, timeout_s: float) -> Generator[bytes, None, None]:
+    def lines(
+        self, path: str, content: Content, timeout_s: float, watch: CallWatch
+    ) -> Generator[bytes, None, None]:
         """Send a request until its answer begins well; then the lines of its body as they come."""
-        request_id = uuid.uuid4().hex
+        request_id = watch.request_id
         ends_at = time.monotonic() + timeout_s
 
         def send(step: Send) -> Answer | Failure:
@@ -72,7 +88,7 @@ class Connections:
             except httpx2.HTTPError as error:
                 return failure_of(error, step.base_url)
 
-        done = self._drive(send, timeout_s, request_id)
+        done = self._drive(send, timeout_s, watch)
         lines = Lines()
         try:
             with contextlib.closing(done.answer.response) as response, _cut_off(response, ends_at):
@@ -87,7 +103,7 @@ class Connections:
     def ask_once(self, base_url: str, path: str, timeout_s: float) -> Answer | Failure:
         """One GET to one replica, without retrying."""
         step = Send(base_url, timeout_s)
-        return self._exchange("GET", path, lambda _: b"", step, uuid.uuid4().hex)
+        return self._exchange("GET", path, lambda _: b"", step, new_request_id())
 
     def close(self) -> None:
         if self._pid == os.getpid() and self._client is not None:
@@ -95,13 +111,13 @@ class Connections:
             self._client = None
 
     def _drive(
-        self, send: Callable[[Send], Answer | Failure], timeout_s: float, request_id: str
+        self, send: Callable[[Send], Answer | Failure], timeout_s: float, watch: CallWatch
     ) -> Done:
         steps = attempts(
-            self._ours().replicas,
+            self.replicas,
             policy=self._config.retry,
             timeout_s=timeout_s,
-            request_id=request_id,
+            watch=watch,
             clock=time.monotonic,
         )
         with contextlib.closing(steps):
@@ -139,20 +155,21 @@ class Connections:
         *,
         accept: str = "application/json",
     ) -> httpx2.Response:
-        client = self._ours()._http()
+        client = self._http()
+        ends_at = time.monotonic() + step.timeout_s
+        body = content(step.timeout_s)
+        headers = request_headers(self._config, request_id, accept=accept)
+        if body:
+            # Cut in pieces it would otherwise be sent with an encoding of its own.
+            headers["Content-Length"] = str(len(body))
         request = client.build_request(
             method,
             step.base_url + path,
-            content=content(step.timeout_s),
-            headers=request_headers(self._config, request_id, accept=accept),
-            timeout=timeout_of(self._config, step.timeout_s),
+            content=in_time(body, ends_at) if body else None,
+            headers=headers,
         )
+        request.extensions["timeout"] = TimeLeft(self._config, ends_at)
         return client.send(request, stream=True)
-
-    def _ours(self) -> Connections:
-        if self._pid != os.getpid():
-            self._begin()
-        return self
 
     def _http(self) -> httpx2.Client:
         with self._lock:
@@ -161,6 +178,19 @@ class Connections:
                     transport=self._transport, limits=limits_of(self._config)
                 )
             return self._client
+
+
+_everywhere: weakref.WeakSet[Connections] = weakref.WeakSet()
+
+
+def _begin_everywhere() -> None:
+    for connections in _everywhere:
+        connections.begin()
+
+
+# Before any thread of the child runs: two of them could not agree on who starts afresh.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_everywhere)
 
 
 def _read(response: httpx2.Response, ends_at: float) -> Answer:

@@ -44,9 +44,12 @@ class Replicas:
         with self._lock:
             self._outstanding[url] -= 1
 
-    def report(self, url: str, *, reachable: bool) -> None:
+    def report(self, url: str, *, reachable: bool) -> bool:
+        """Note what an attempt showed; true if a replica that was up is down from now on."""
         with self._lock:
+            was_up = self._down_until[url] <= self._clock()
             self._down_until[url] = float("-inf") if reachable else self._clock() + COOL_DOWN_S
+            return was_up and not reachable
 
     def has_untried(self, tried: Collection[str]) -> bool:
         return any(url not in tried for url in self._outstanding)

@@ -1,8 +1,9 @@
 """When to send a request again, and after how long: a pure function of what happened.
 
 Scoring changes nothing on the other side, so a request whose answer was lost may be sent again.
-Retried: connection errors, 408, 429, 502, 503, 504, and 500 once (an overloaded machine gets
-over it, a bug on this input does not). No other 4xx ever: the same request is wrong again.
+Retried: connection errors, 408, 429 and 5xx. Of these 500 once (an overloaded machine gets over
+it, a bug on this input does not), and 501 and 505 never: what a server does not know it does not
+learn. No other 4xx ever: the same request is wrong again.
 
 Full jitter: wait = random(0, min(cap, base * 2**attempt)), so that a thousand workers that failed
 together do not come back together. `Retry-After` is a floor under it, not a replacement: workers
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+_NEVER_LEARNED = frozenset({501, 505})
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,17 @@ def wait_before_retry(
     """
     if attempt >= policy.retries:
         return None
-    if status is not None and status not in RETRIED_STATUSES:
+    if status is not None and not is_retried(status):
         return None
     if status == 500 and attempt >= 1:
         return None
     ceiling_s = min(policy.cap_s, policy.base_s * 2.0 ** min(attempt, 30))
     return (retry_after_s(headers) or 0.0) + uniform(0.0, ceiling_s)
+
+
+def is_retried(status: int) -> bool:
+    """Whether the same request may have another answer later."""
+    return status in (408, 429) or (500 <= status < 600 and status not in _NEVER_LEARNED)
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:

@@ -15,21 +15,30 @@ import httpx2
 
 from mmreward_client.config import ClientOptions, call_timeout_s, make_config
 from mmreward_client.connections import Connections
+from mmreward_client.events import CallWatch, Hook
 from mmreward_client.exchange import (
     Call,
+    Opponents,
     Options,
     ReplyT,
     ResultT,
+    groups_call,
     pairs_call,
     parse_model,
     parse_object,
     parse_reply,
     score_call,
 )
+from mmreward_client.pinning import Pin
 from mmreward_client.readiness import Readiness, reason_not_ready
 from mmreward_client.schema import (
+    Aggregate,
     Beta,
+    GroupResult,
+    GroupsReply,
+    Kind,
     ModelList,
+    Orders,
     PairResult,
     PairsReply,
     ScoreReply,
@@ -48,8 +57,9 @@ class RewardClient:
     Args:
         url: base address of the service; `urls=[...]` for several replicas.
         transport: replaces the network, for tests.
-        options: api_key, timeout_s, connect_timeout_s, retries, pin, max_connections: see
-            `ClientConfig`.
+        on_event: told what happens, for the caller's own log: see `events.py`.
+        options: api_key, timeout_s, connect_timeout_s, retries, pin, max_connections,
+            process_group_timeout_s: see `ClientConfig`.
     """
 
     def __init__(
@@ -57,9 +67,12 @@ class RewardClient:
         url: str | None = None,
         *,
         transport: httpx2.BaseTransport | None = None,
+        on_event: Hook | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
         self.config = make_config(url, options)
+        self.on_event = on_event
+        self._pin = Pin(self.config.pin)
         self._connections = Connections(self.config, transport)
 
     def score(self, items: Iterable[Any], **options: Unpack[Options]) -> ScoreReply:
@@ -72,13 +85,14 @@ class RewardClient:
         Raises:
             RewardError: the call as a whole failed; see `errors.py`.
         """
-        return self._reply(score_call(items, options, pin=self.config.pin), options)
+        return self._reply(score_call(items, options, pin=self.pin), options)
 
     def pairs(
         self,
         items: Iterable[Any],
         *,
         beta: Beta | Mapping[str, Any] | None = None,
+        kind: Kind | None = None,
         **options: Unpack[Options],
     ) -> PairsReply:
         """Score pairs: both scores, delta, its probability and MM-DPO's beta.
@@ -86,25 +100,92 @@ class RewardClient:
         Args:
             items: mappings, `PairInput` or similar.
             beta: constants of the formula, such as `{"w": 0.5, "basis": "calibrated"}`.
+            kind: `judge` compares the two responses with each other, in both orders; `critique`
+                scores each by itself. None: what the model is, critique where it is both.
             options: as of `score`.
         """
-        return self._reply(pairs_call(items, options, pin=self.config.pin, beta=beta), options)
+        return self._reply(pairs_call(items, options, pin=self.pin, beta=beta, kind=kind), options)
+
+    def groups(
+        self,
+        items: Iterable[Any],
+        *,
+        orders: Orders | None = None,
+        comparisons: Opponents | None = None,
+        aggregate: Aggregate | None = None,
+        **options: Unpack[Options],
+    ) -> GroupsReply:
+        """Compare the responses of each group with each other: a score for each of them.
+
+        Args:
+            items: mappings, `GroupInput` or similar: `prompt`, `responses`, `images` or `video`,
+                and `complete`, one entry per response.
+            orders: `both` judges every two responses in both orders, `balanced` once, each of
+                them first in half of its comparisons.
+            comparisons: `all`, or K opponents for each response, in a ring.
+            aggregate: how comparisons become scores: `mean`, `additive`, `win_rate`,
+                `bradley_terry`.
+            options: as of `score`; `critiques` is per comparison.
+
+        Returns:
+            For each group `scores` and `scores_from`, always with one entry per response: None
+            and 0 for a response without a good comparison.
+
+        Raises:
+            ProtocolError: a group that is not the one that was sent.
+            RewardError: the call as a whole failed; see `errors.py`.
+        """
+        call = groups_call(
+            items,
+            options,
+            pin=self.pin,
+            orders=orders,
+            comparisons=comparisons,
+            aggregate=aggregate,
+        )
+        return self._reply(call, options)
 
     def stream_score(
         self, items: Iterable[Any], **options: Unpack[Options]
     ) -> ResultStream[ScoreReply, ScoreResult]:
         """Like `score`, each result as soon as it is there, in order of finishing."""
-        return self._stream(score_call(items, options, pin=self.config.pin), options)
+        return self._stream(score_call(items, options, pin=self.pin), options)
 
     def stream_pairs(
         self,
         items: Iterable[Any],
         *,
         beta: Beta | Mapping[str, Any] | None = None,
+        kind: Kind | None = None,
         **options: Unpack[Options],
     ) -> ResultStream[PairsReply, PairResult]:
         """Like `pairs`, each result as soon as it is there, in order of finishing."""
-        return self._stream(pairs_call(items, options, pin=self.config.pin, beta=beta), options)
+        return self._stream(pairs_call(items, options, pin=self.pin, beta=beta, kind=kind), options)
+
+    def stream_groups(
+        self,
+        items: Iterable[Any],
+        *,
+        orders: Orders | None = None,
+        comparisons: Opponents | None = None,
+        aggregate: Aggregate | None = None,
+        **options: Unpack[Options],
+    ) -> ResultStream[GroupsReply, GroupResult]:
+        """Like `groups`, each group as soon as it is there, in order of finishing."""
+        call = groups_call(
+            items,
+            options,
+            pin=self.pin,
+            orders=orders,
+            comparisons=comparisons,
+            aggregate=aggregate,
+        )
+        return self._stream(call, options)
+
+    @property
+    def pin(self) -> str | None:
+        """The fingerprint insisted on; with `pin="first"`, None until the first reply told it."""
+        return self._pin.fingerprint
 
     def models(self) -> ModelList:
         """The models with their provenance and every limit."""
@@ -150,17 +231,23 @@ class RewardClient:
         return f"{type(self).__name__}({self.config!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"config": self.config}
+        # The hook stays behind: it belongs to the log of this process.
+        return {"config": self.config, "pin": self._pin}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.config = state["config"]
+        self._pin = state["pin"]
+        self.on_event = None
         self._connections = Connections(self.config)
 
     def _reply(self, call: Call[ReplyT, Any], options: Options) -> ReplyT:
         timeout_s = call_timeout_s(self.config, options.get("timeout_s"))
-        return parse_reply(
-            call, self._connections.fetch("POST", call.path, call.content, timeout_s)
-        )
+        with CallWatch(self.on_event, call.path) as watch:
+            content = self._connections.fetch("POST", call.path, call.content, timeout_s, watch)
+            reply = parse_reply(call, content)
+            self._pin.learn(reply.provenance.fingerprint, asked=call.pin)
+            watch.done(reply)
+            return reply
 
     def _stream(
         self, call: Call[ReplyT, ResultT], options: Options
@@ -172,13 +259,21 @@ class RewardClient:
     def _results(
         self, call: Call[ReplyT, ResultT], reader: StreamReader[ReplyT, ResultT], timeout_s: float
     ) -> Generator[ResultT, None, None]:
-        lines = self._connections.lines(call.path, call.content, timeout_s)
-        with contextlib.closing(lines):
-            for line in lines:
-                result = reader.feed(line)
-                if result is not None:
-                    yield result
-        reader.finish()
+        with CallWatch(self.on_event, call.path) as watch:
+            lines = self._connections.lines(call.path, call.content, timeout_s, watch)
+            with contextlib.closing(lines):
+                for line in lines:
+                    result = reader.feed(line)
+                    if result is not None:
+                        yield result
+            reply = reader.finish()
+            self._pin.learn(reply.provenance.fingerprint, asked=call.pin)
+            watch.done(reply)
 
     def _get(self, path: str) -> bytes:
-        return self._connections.fetch("GET", path, lambda _: b"", self.config.timeout_s)
+        with CallWatch(self.on_event, path) as watch:
+            content = self._connections.fetch(
+                "GET", path, lambda _: b"", self.config.timeout_s, watch
+            )
+            watch.done()
+            return content

@@ -14,6 +14,7 @@ from mmreward_client import (
     TransportError,
 )
 from mmreward_client.attempts import Answer, Done, Failure, Send, Sleep, attempts
+from mmreward_client.events import CallWatch
 from mmreward_client.replicas import COOL_DOWN_S, Replicas
 
 GOOD = Answer(200, {})
@@ -33,7 +34,7 @@ def run(replicas, clock, outcome_of, *, retries=3, timeout_s=60.0, takes_s=0.0):
         replicas,
         policy=RetryPolicy(retries=retries, base_s=1.0),
         timeout_s=timeout_s,
-        request_id="r",
+        watch=CallWatch(None, "/v1/score"),
         clock=clock,
         uniform=lambda low, high: high,
     )
@@ -134,7 +135,11 @@ def test_interrupted_call_is_not_counted():
     """An exception in the middle of an attempt (Ctrl-C, cancellation) gives the replica back."""
     replicas = Replicas(["a"])
     steps = attempts(
-        replicas, policy=RetryPolicy(), timeout_s=1.0, request_id="r", clock=lambda: 0.0
+        replicas,
+        policy=RetryPolicy(),
+        timeout_s=1.0,
+        watch=CallWatch(None, "/v1/score"),
+        clock=lambda: 0.0,
     )
     next(steps)
     assert replicas.outstanding == {"a": 1}

@@ -20,7 +20,7 @@ def longest(attempt, status, headers=None, policy=POLICY):
     )
 
 
-@pytest.mark.parametrize("status", [None, 408, 429, 502, 503, 504])
+@pytest.mark.parametrize("status", [None, 408, 429, 502, 503, 504, 507, 529])
 def test_ceilings_double_up_to_the_cap(status):
     """Connection errors and passing statuses: 1, 2, 4, 8, 8 seconds at most, then no more."""
     waits = [longest(attempt, status) for attempt in range(6)]
@@ -33,7 +33,9 @@ def test_500_once():
     assert longest(1, 500) is None
 
 
-@pytest.mark.parametrize("status", [300, 400, 401, 403, 404, 405, 409, 413, 415, 418, 422, 501])
+@pytest.mark.parametrize(
+    "status", [300, 400, 401, 403, 404, 405, 409, 413, 415, 418, 422, 501, 505, 600]
+)
 def test_never_retried(status):
     """What would be wrong again is not sent again."""
     assert longest(0, status) is None

@@ -1,0 +1,182 @@
+"""What a client tells its owner while it works: typed events, for a trainer's own log.
+
+    def log(event):
+        if isinstance(event, CallDone):
+            wandb.log({"reward/seconds": event.seconds, "reward/nulls": event.nulls})
+
+    client = RewardClient(url, on_event=log)
+
+The hook is called in the thread or task that made the call, so it has to be quick, and it may be
+called by several threads at once. What it raises is not caught: a hook may end a run. A hook stays
+behind when a client is pickled, and works on in a forked process.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from mmreward_client.errors import RewardError
+from mmreward_client.schema import GroupsReply, PairsReply, ScoreReply, Timings
+
+
+@dataclass(frozen=True)
+class AttemptBegun:
+    """A request is about to be sent: attempt `number` (from 1) of its call."""
+
+    path: str
+    request_id: str
+    number: int
+    url: str
+    remaining_s: float
+
+
+@dataclass(frozen=True)
+class RetryPlanned:
+    """An attempt failed and another one follows after `wait_s`; 0 is a fail-over at once."""
+
+    path: str
+    request_id: str
+    number: int
+    url: str
+    wait_s: float
+    error: RewardError
+
+
+@dataclass(frozen=True)
+class ReplicaDown:
+    """A replica could not be reached or is not ready: it is asked last for `rest_s` seconds."""
+
+    url: str
+    rest_s: float
+    error: RewardError
+
+
+@dataclass(frozen=True)
+class CallDone:
+    """A call came to its end with a reply that was believed.
+
+    Attributes:
+        seconds: from the call to its parsed reply, pauses and all.
+        waited_s: how much of that were pauses before another attempt.
+        items: entries of the reply.
+        nulls: numbers that could not be had: scores, deltas, or scores of single responses.
+        statuses: entries by status, `ok` among them.
+        fingerprint: what the numbers came from; None of a call without scores.
+        timings: seconds by stage, as the service measured them.
+    """
+
+    path: str
+    request_id: str
+    attempts: int
+    seconds: float
+    waited_s: float
+    items: int = 0
+    nulls: int = 0
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    fingerprint: str | None = None
+    timings: Timings | None = None
+
+
+@dataclass(frozen=True)
+class CallFailed:
+    """A call raised; no number of it was used."""
+
+    path: str
+    request_id: str
+    attempts: int
+    seconds: float
+    waited_s: float
+    error: RewardError
+
+
+Event = AttemptBegun | RetryPlanned | ReplicaDown | CallDone | CallFailed
+Hook = Callable[[Event], None]
+
+
+def new_request_id() -> str:
+    return uuid.uuid4().hex
+
+
+class CallWatch:
+    """Counts what becomes of one call and tells the hook; leaving it by a RewardError tells, too.
+
+    Not thread-safe: one call has one watch.
+    """
+
+    def __init__(self, hook: Hook | None, path: str) -> None:
+        self._hook = hook
+        self._path = path
+        self.request_id = new_request_id()
+        self._begun = time.monotonic()
+        self._attempts = 0
+        self._waited_s = 0.0
+        self._has_ended = False
+
+    def attempt(self, url: str, remaining_s: float) -> None:
+        self._attempts += 1
+        self._tell(AttemptBegun(self._path, self.request_id, self._attempts, url, remaining_s))
+
+    def retry(self, url: str, wait_s: float, error: RewardError) -> None:
+        self._waited_s += wait_s
+        number = self._attempts
+        self._tell(RetryPlanned(self._path, self.request_id, number, url, wait_s, error))
+
+    def down(self, url: str, rest_s: float, error: RewardError) -> None:
+        self._tell(ReplicaDown(url, rest_s, error))
+
+    def done(self, reply: ScoreReply | PairsReply | GroupsReply | None = None) -> None:
+        """The end of the call; a GET has no reply that could be counted."""
+        self._has_ended = True
+        seconds = time.monotonic() - self._begun
+        event = CallDone(self._path, self.request_id, self._attempts, seconds, self._waited_s)
+        if reply is not None:
+            event = CallDone(
+                self._path,
+                self.request_id,
+                self._attempts,
+                seconds,
+                self._waited_s,
+                items=len(reply.data),
+                nulls=count_nulls(reply),
+                statuses=Counter(result.status for result in reply.data),
+                fingerprint=reply.provenance.fingerprint,
+                timings=reply.timings,
+            )
+        self._tell(event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, RewardError) and not self._has_ended:
+            self._has_ended = True
+            seconds = time.monotonic() - self._begun
+            self._tell(
+                CallFailed(
+                    self._path, self.request_id, self._attempts, seconds, self._waited_s, error
+                )
+            )
+
+    def _tell(self, event: Event) -> None:
+        if self._hook is not None:
+            self._hook(event)
+
+
+def count_nulls(reply: ScoreReply | PairsReply | GroupsReply) -> int:
+    """Numbers of a reply that are None: scores, deltas, or the scores in groups."""
+    if isinstance(reply, ScoreReply):
+        return sum(result.score is None for result in reply.data)
+    if isinstance(reply, PairsReply):
+        return sum(result.delta is None for result in reply.data)
+    return sum(score is None for result in reply.data for score in result.scores)
