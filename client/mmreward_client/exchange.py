@@ -2,16 +2,17 @@
 
 Both clients use these functions, so they cannot differ in what they send or believe. A reply is
 believed only if it fits the schema, holds one entry per item, entry i at place i, with the id it
-was sent with, and comes from the pinned fingerprint if there is a pin. Anything else raises: a
-score that lands on the wrong response is worse than none.
+was sent with, and comes from the pinned fingerprint if there is a pin; a group moreover has to fit
+its responses (`group_check.py`). Anything else raises: a score that lands on the wrong response is
+worse than none.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypedDict, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Literal, TypedDict, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,12 +23,18 @@ from mmreward_client.errors import (
     ProtocolError,
     error_class,
 )
+from mmreward_client.group_check import GroupCheck
 from mmreward_client.images import MediaTable
 from mmreward_client.inputs import wire_items
 from mmreward_client.retry import retry_after_s
 from mmreward_client.schema import (
+    Aggregate,
     Beta,
     ErrorReply,
+    GroupResult,
+    GroupsReply,
+    Kind,
+    Orders,
     PairResult,
     PairsReply,
     ScoreReply,
@@ -35,8 +42,8 @@ from mmreward_client.schema import (
     describe,
 )
 
-ReplyT = TypeVar("ReplyT", bound=ScoreReply | PairsReply)
-ResultT = TypeVar("ResultT", bound=ScoreResult | PairResult)
+ReplyT = TypeVar("ReplyT", bound=ScoreReply | PairsReply | GroupsReply)
+ResultT = TypeVar("ResultT", bound=ScoreResult | PairResult | GroupResult)
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -52,9 +59,17 @@ class Options(TypedDict, total=False):
     timeout_s: float | None
 
 
+Opponents = Literal["all"] | int
+"""Of each response of a group: all the others, or so many in a ring."""
+
+
 @dataclass(frozen=True)
 class Call(Generic[ReplyT, ResultT]):
-    """One scoring call, ready to be sent any number of times."""
+    """One scoring call, ready to be sent any number of times.
+
+    Attributes:
+        check: what more a result of this call has to be; returns it, or raises ProtocolError.
+    """
 
     path: str
     body: bytes
@@ -62,6 +77,7 @@ class Call(Generic[ReplyT, ResultT]):
     reply_kind: type[ReplyT]
     result_kind: type[ResultT]
     pin: str | None
+    check: Callable[[ResultT], ResultT] = field(default=lambda result: result, compare=False)
 
     def content(self, remaining_s: float) -> bytes:
         """The body with the service's deadline; the rest of it is encoded once for all attempts.
@@ -86,9 +102,24 @@ def pairs_call(
     *,
     pin: str | None,
     beta: Beta | Mapping[str, Any] | None,
+    kind: Kind | None = None,
 ) -> Call[PairsReply, PairResult]:
-    extra = {} if beta is None else {"beta": dict(beta)}
+    extra = {"beta": None if beta is None else dict(beta), "kind": kind}
     return _call("/v1/pairs", PairsReply, PairResult, items, options, pin, extra)
+
+
+def groups_call(
+    items: Iterable[Any],
+    options: Options,
+    *,
+    pin: str | None,
+    orders: Orders | None = None,
+    comparisons: Opponents | None = None,
+    aggregate: Aggregate | None = None,
+) -> Call[GroupsReply, GroupResult]:
+    extra = {"orders": orders, "comparisons": comparisons, "aggregate": aggregate}
+    kinds = (GroupsReply, GroupResult)
+    return _call("/v1/groups", *kinds, items, options, pin, extra, GroupCheck.of)
 
 
 def _call(
@@ -99,6 +130,7 @@ def _call(
     options: Options,
     pin: str | None,
     extra: dict[str, Any],
+    check_of: Callable[[Sequence[dict[str, Any]]], Callable[[ResultT], ResultT]] | None = None,
 ) -> Call[ReplyT, ResultT]:
     unknown = options.keys() - Options.__annotations__.keys()
     if unknown:
@@ -116,36 +148,45 @@ def _call(
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"the request cannot be written as JSON: {error}") from error
     ids = tuple(item.get("id") for item in wired)
-    return Call(path, encoded, ids, reply_kind, result_kind, pin)
+    call = Call(path, encoded, ids, reply_kind, result_kind, pin)
+    return call if check_of is None else replace(call, check=check_of(wired))
 
 
 def parse_reply(call: Call[ReplyT, Any], content: bytes) -> ReplyT:
     """The reply of a 2xx answer.
 
     Raises:
-        ProtocolError: not the shape, not the length, not the order that the contract promises.
+        ProtocolError: not the shape, not the length, not the order that the contract promises, or
+            a group that is not the one that was sent.
         PinMismatch: the answer came from another model than the pinned one.
     """
     reply = parse_model(call.reply_kind, content)
     if len(reply.data) != len(call.ids):
         raise ProtocolError(f"{len(call.ids)} items sent, {len(reply.data)} entries came back")
-    results: Sequence[ScoreResult | PairResult] = reply.data
-    for place, result in enumerate(results):
+    results: list[Any] = []
+    came: Sequence[Any] = reply.data
+    for place, result in enumerate(came):
         if result.index != place:
             raise ProtocolError(f"entry with index {result.index} at place {place}")
-        check_id(call, result)
+        results.append(checked(call, result))
     check_pin(call, reply)
-    return reply
+    return cast(ReplyT, reply.model_copy(update={"data": results}))
 
 
-def check_id(call: Call[Any, Any], result: ScoreResult | PairResult) -> None:
+def checked(call: Call[Any, ResultT], result: ResultT) -> ResultT:
+    """The result, if it is the one of its item.
+
+    Raises:
+        ProtocolError: it has another id, or does not fit what was sent.
+    """
     sent = call.ids[result.index]
     # An id that is no string makes its item invalid; the service cannot echo it.
     if isinstance(sent, str | None) and result.id != sent:
         raise ProtocolError(f"entry {result.index} has id {result.id!r}, sent was {sent!r}")
+    return call.check(result)
 
 
-def check_pin(call: Call[Any, Any], reply: ScoreReply | PairsReply) -> None:
+def check_pin(call: Call[Any, Any], reply: ScoreReply | PairsReply | GroupsReply) -> None:
     found = reply.provenance.fingerprint
     if call.pin is not None and found != call.pin:
         raise PinMismatch(

@@ -59,6 +59,21 @@ class PairInput:
         )
 
 
+@dataclass(frozen=True)
+class GroupInput:
+    """Responses to one prompt that are compared with each other.
+
+    `complete` says which of them are whole, one entry per response; None: all of them.
+    """
+
+    prompt: str | Sequence[Mapping[str, str]]
+    responses: Sequence[str]
+    complete: Sequence[bool] | None = None
+    images: Sequence[ImageLike] = ()
+    video: VideoLike | None = None
+    id: str | None = None
+
+
 def wire_items(
     items: Iterable[Any], media: MediaTable, *, relative_to: Path | None = None
 ) -> list[dict[str, Any]]:
@@ -95,6 +110,9 @@ def wire_item(item: Any, media: MediaTable, *, relative_to: Path | None = None) 
     prompt = fields.get("prompt")
     if isinstance(prompt, Sequence) and not isinstance(prompt, str):
         fields["prompt"] = [t.model_dump() if isinstance(t, BaseModel) else t for t in prompt]
+    complete = fields.get("complete")
+    if complete is not None and hasattr(complete, "tolist"):
+        fields["complete"] = complete.tolist()  # a mask of numpy or torch
     return fields
 
 

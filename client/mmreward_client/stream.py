@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from mmreward_client.errors import ProtocolError, error_class_of_type
-from mmreward_client.exchange import Call, ReplyT, ResultT, check_id, check_pin, parse_model
+from mmreward_client.exchange import Call, ReplyT, ResultT, check_pin, checked, parse_model
 from mmreward_client.schema import ErrorReply
 
 NDJSON = "application/x-ndjson"
@@ -31,7 +31,8 @@ class StreamReader(Generic[ReplyT, ResultT]):
         """The item on this line; None for an empty line (keep-alive) and for the last one.
 
         Raises:
-            ProtocolError: an index twice or out of range, a line after the last one.
+            ProtocolError: an index twice or out of range, a line after the last one, a result
+                that does not fit its item.
             ApiError: the service gave the request up midway.
         """
         if not line.strip():
@@ -45,10 +46,10 @@ class StreamReader(Generic[ReplyT, ResultT]):
         if "index" not in raw:
             self._finish(raw, line)
             return None
-        result = parse_model(self._call.result_kind, line)
+        result: ResultT = parse_model(self._call.result_kind, line)
         if not 0 <= result.index < len(self._call.ids) or result.index in self._results:
             raise ProtocolError(f"the stream holds index {result.index} twice or out of range")
-        check_id(self._call, result)
+        result = checked(self._call, result)
         self._results[result.index] = result
         return result
 

@@ -25,9 +25,11 @@ class AsyncFace:
 
         return lambda *args, **options: self.runner.run(call(*args, **options))
 
-    def stream_all(self, items: Any, **options: Any) -> tuple[list[Any], Any]:
+    def stream_all(
+        self, items: Any, method: str = "stream_score", **options: Any
+    ) -> tuple[list[Any], Any]:
         async def collect() -> tuple[list[Any], Any]:
-            async with await self.client.stream_score(items, **options) as stream:
+            async with await getattr(self.client, method)(items, **options) as stream:
                 return [result async for result in stream], stream.reply
 
         return self.runner.run(collect())
@@ -38,8 +40,10 @@ class AsyncFace:
 
 
 class BlockingFace(RewardClient):
-    def stream_all(self, items: Any, **options: Any) -> tuple[list[Any], Any]:
-        with self.stream_score(items, **options) as stream:
+    def stream_all(
+        self, items: Any, method: str = "stream_score", **options: Any
+    ) -> tuple[list[Any], Any]:
+        with getattr(self, method)(items, **options) as stream:
             return list(stream), stream.reply
 
 
