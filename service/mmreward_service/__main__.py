@@ -26,7 +26,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def serve(
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="Folder of a reward model.", show_default=False)
+        Path | None, typer.Argument(help="Folder of a model.", show_default=False)
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to bind. Default 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to bind, 0 for any. Default 8000.")] = None,
@@ -41,6 +41,12 @@ def serve(
     ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="auto, float32, bfloat16 or float16. Default auto.")
+    ] = None,
+    stock_judge: Annotated[
+        str | None,
+        typer.Option(
+            help="Make a judge of a stock instruct model: default, or a JSON file of templates."
+        ),
     ] = None,
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error. Default info.")
@@ -77,6 +83,7 @@ def serve(
         "engine": engine,
         "served_name": served_name,
         "dtype": dtype,
+        "stock_judge": stock_judge,
         "log_level": log_level,
     }
     given = {name: value for name, value in options.items() if value is not None}

@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         if self.stock_judge is not None and self.engine != "vllm":
             raise ValueError("stock_judge needs the engine vllm")
         if self.engine == "vllm" and self.checkpoint is None:
-            raise ValueError("checkpoint is required: a folder with a reward model")
+            raise ValueError("checkpoint is required: a folder with a model")
         if any(not key.get_secret_value() for key in self.api_keys):
             raise ValueError("api_keys must not hold an empty key")
         if not (self.api_keys or self.allow_no_keys or is_loopback(self.host)):

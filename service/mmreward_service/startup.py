@@ -1,9 +1,10 @@
 """From nothing to ready: start the engine, warm it up, compare it with the checkpoint's own scores.
 
-The golden items of the checkpoint carry the score that the trainer computed with transformers. They
-are read in mode `given` (picture, prompt, response and critique in, score out), which warms up
-the picture path and proves the numbers in one go. Where they differ by more than the tolerance,
-nothing is served: a wrong reward is worse than none.
+The golden items of a critique model carry the score that the trainer computed with transformers; a
+judge alone, whose scores are in its text, has none. They are read in mode `given` (picture, prompt,
+response and critique in, score out), which warms up the picture path and proves the numbers in one
+go. Where they differ by more than the tolerance, nothing is served: a wrong reward is worse than
+none.
 """
 
 from __future__ import annotations
@@ -96,10 +97,19 @@ class Readiness:
             raise EngineStopped(str(error), retry_after_s=self._retry_after_s) from error
 
     async def _warm_up(self, engine: Engine) -> None:
-        """One short critique, so that the first caller does not pay for what is compiled late."""
-        ids = engine.renderer.render(prompt="What is this?", response="Grey.", images=1)
-        media = Media((Image.new("RGB", (64, 64), (127, 127, 127)),), ("warm-up",))
-        await engine.critique(CritiqueJob(ids, media, max_tokens=4))
+        """A few tokens, so that the first caller does not pay for what is compiled late."""
+        question, media = (
+            "What is this?",
+            Media((Image.new("RGB", (64, 64), "grey"),), ("warm-up",)),
+        )
+        if "critique" in engine.spec.kinds:
+            ids = engine.renderer.render(prompt=question, response="Grey.", images=1)
+            await engine.critique(CritiqueJob(ids, media, max_tokens=4))
+        else:
+            ids = engine.renderer.render_judge(
+                prompt=question, first="Grey.", second="Red.", images=1
+            )
+            await engine.write(CritiqueJob(ids, media, max_tokens=4))
 
     async def _check_parity(self, engine: Engine) -> None:
         golden = engine.spec.golden

@@ -55,9 +55,13 @@ def head_shapes(hidden_size: int, spec: HeadSpec) -> dict[str, tuple[int, ...]]:
 def _check_architecture(folder: Folder, findings: Findings) -> None:
     name = architecture(folder)
     if name is not None:
-        findings.ok("architecture", f"{name}, served as {ARCHITECTURES[name]}")
+        served = name if _is_judge_alone(folder) else ARCHITECTURES[name]
+        findings.ok("architecture", f"{name}, served as {served}")
         return
     names = (folder.config or {}).get("architectures") or ["(none)"]
+    if _is_judge_alone(folder):
+        findings.note("architecture", f"{names[0]}, if vLLM serves it: a judge needs no head")
+        return
     findings.problem(
         "architecture",
         f"{', '.join(map(str, names))} is not supported; supported are {', '.join(ARCHITECTURES)}",
@@ -189,7 +193,13 @@ def _check_templates(folder: Folder, findings: Findings) -> None:
     except PromptError as error:
         findings.problem("templates", str(error))
         return
-    length = len(renderer.render(prompt="", response="", images=1))
-    findings.ok(
-        "templates", f"{length} tokens without texts, end of turn {renderer.end_of_turn_id}"
-    )
+    end_of_turn = renderer.end_of_turn_id
+    for kind in folder.spec.kinds:
+        ids = (
+            renderer.render_judge(prompt="", first="", second="", images=1)
+            if kind == "judge"
+            else renderer.render(prompt="", response="", images=1)
+        )
+        findings.ok(
+            "templates", f"{kind}: {len(ids)} tokens without texts, end of turn {end_of_turn}"
+        )

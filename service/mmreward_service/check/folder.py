@@ -48,8 +48,8 @@ class Folder:
         return max(ids) + 1
 
 
-def open_folder(path: Path, findings: Findings) -> Folder:
-    """Read what can be read; name the rest."""
+def open_folder(path: Path, findings: Findings, stock_judge: str | Path | None = None) -> Folder:
+    """Read what can be read; name the rest. `stock_judge` is the setting of that name."""
     config = _read_object(path / "config.json", "format", findings)
     tokenizer = _read_object(path / "tokenizer.json", "tokenizer", findings)
     if tokenizer is not None and not _has_vocabulary(tokenizer):
@@ -70,7 +70,7 @@ def open_folder(path: Path, findings: Findings) -> Folder:
     return Folder(
         path=path,
         config=config,
-        spec=_read_spec(path, config, findings),
+        spec=_read_spec(path, config, stock_judge, findings),
         tokenizer=tokenizer,
         tensors=[entry for entry in entries if not entry.name.startswith(HEAD_PREFIX)],
         head=head,
@@ -97,11 +97,18 @@ def _has_vocabulary(tokenizer: dict[str, Any]) -> bool:
     return isinstance(model, dict) and isinstance(model.get("vocab"), dict) and bool(model["vocab"])
 
 
-def _read_spec(path: Path, config: dict[str, Any] | None, findings: Findings) -> RewardSpec | None:
+def _read_spec(
+    path: Path,
+    config: dict[str, Any] | None,
+    stock_judge: str | Path | None,
+    findings: Findings,
+) -> RewardSpec | None:
     from pydantic import ValidationError
 
     if config is None:
         return None
+    if stock_judge is not None:
+        return _stock_spec(config, stock_judge, findings)
     if "reward" not in config:
         findings.problem("format", f"{path / 'config.json'} has no `reward` object")
         return None
@@ -113,5 +120,24 @@ def _read_spec(path: Path, config: dict[str, Any] | None, findings: Findings) ->
             message = detail["msg"].removeprefix("Value error, ")
             findings.problem("format", f"config.json, {where}: {message}")
         return None
-    findings.ok("format", f"reward object of {spec.trainer_version}, read-out {spec.read_out}")
+    read_out = "its text" if spec.head is None else spec.read_out
+    findings.ok(
+        "format",
+        f"{' and '.join(spec.kinds)}, reward object of {spec.trainer_version}, read-out {read_out}",
+    )
+    return spec
+
+
+def _stock_spec(
+    config: dict[str, Any], wanted: str | Path, findings: Findings
+) -> RewardSpec | None:
+    """The reward object that the service would make for a stock model."""
+    from mmreward_service.reward.judge_templates import stock_judge_spec, stock_judge_templates
+
+    try:
+        spec = stock_judge_spec(stock_judge_templates(wanted, config))
+    except ValueError as error:
+        findings.problem("format", str(error))
+        return None
+    findings.ok("format", f"a stock model as a judge, templates: {wanted}")
     return spec

@@ -45,7 +45,7 @@ def check_checkpoint(
     if not path.is_dir():
         findings.problem("format", f"{path} is not a folder")
         return Report(Folder(path, None, None, None, [], {}), findings)
-    folder = open_folder(path, findings)
+    folder = open_folder(path, findings, settings.stock_judge)
     check_contents(folder, findings)
     arguments: dict[str, Any] = dict(settings.engine_args)
     check_fence(arguments, findings)
@@ -79,12 +79,14 @@ def _check_length(folder: Folder, settings: Settings, findings: Findings) -> Non
     if isinstance(own, int) and wanted is not None and wanted > own:
         findings.problem("length", f"max_model_len {wanted} is beyond the {own} of the model")
     limit = wanted or (own if isinstance(own, int) else None)
-    if folder.spec is not None and limit and folder.spec.max_critique_tokens >= limit:
-        findings.problem(
-            "length",
-            f"max_critique_tokens {folder.spec.max_critique_tokens} leaves no room for a prompt "
-            f"in a length of {limit}",
-        )
+    if folder.spec is None or not limit:
+        return
+    for kind in folder.spec.kinds:
+        if (tokens := folder.spec.max_tokens(kind)) >= limit:
+            findings.problem(
+                "length",
+                f"a {kind} of {tokens} tokens leaves no room for a prompt in a length of {limit}",
+            )
 
 
 def _check_dtype(folder: Folder, dtype: str, findings: Findings) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmreward_client.schema import describe
-from pydantic import ValidationError
-
 from mmreward_service.engine.protocol import Engine
-from mmreward_service.reward.judge_templates import judge_templates
+from mmreward_service.reward.judge_templates import stock_judge_templates
 from mmreward_service.reward.spec import Templates
 from mmreward_service.settings import Settings
 
@@ -46,18 +43,4 @@ def _stock_judge(wanted: str | Path | None, folder: Path) -> Templates | None:
         return None
     from mmreward_service.reward.checkpoint import read_config  # brings torch
 
-    config = read_config(folder)
-    if "reward" in config:
-        raise ValueError(f"{folder} is a reward model with templates of its own: no stock_judge")
-    if isinstance(wanted, Path):
-        try:
-            templates = Templates.model_validate_json(wanted.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ValueError(f"stock_judge: {wanted}: {error.strerror}") from error
-        except ValidationError as error:
-            raise ValueError(f"stock_judge: {wanted}: {describe(error)}") from error
-    else:
-        templates = judge_templates(str(config.get("model_type")))
-    if templates.judge is None:
-        raise ValueError(f"stock_judge: {wanted} has no template 'judge'")
-    return templates
+    return stock_judge_templates(wanted, read_config(folder))

@@ -29,6 +29,7 @@ from mmreward_client.schema import CritiqueStatus
 from PIL import Image
 
 from mmreward_service.engine.fake_checkpoint import fake_spec, fake_tokenizer_json
+from mmreward_service.engine.fake_slots import Slots
 from mmreward_service.engine.protocol import (
     CritiqueJob,
     EngineDead,
@@ -41,7 +42,7 @@ from mmreward_service.engine.protocol import (
     TokenUsage,
 )
 from mmreward_service.reward.prompt import PromptRenderer
-from mmreward_service.reward.spec import GoldenItem, RewardSpec
+from mmreward_service.reward.spec import GoldenItem, Kind, RewardSpec
 
 _SLOW_S = 30.0
 _JUDGED = re.compile(
@@ -60,6 +61,8 @@ class FakeEngine:
         start_s: how long loading takes.
         drift: added to every score, as a wrong build would.
         golden_marker: added to the critique of the golden item.
+        kinds: what the checkpoint is; without "critique" it has no head and no golden item.
+        slots: how many jobs run at once, the others wait by priority; None: all run.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class FakeEngine:
         start_s: float = 0.0,
         drift: float = 0.0,
         golden_marker: str = "",
+        kinds: Sequence[Kind] = ("critique", "judge"),
+        slots: int | None = None,
     ) -> None:
         self.model_name = model_name
         self.max_model_len = max_model_len
@@ -83,10 +88,12 @@ class FakeEngine:
         self._drift = 0.0
         self._dead = False
         self._started = False
-        self.spec: RewardSpec = fake_spec()
+        self._slots = Slots(slots)
+        self.spec: RewardSpec = fake_spec(kinds=kinds)
         self.renderer = PromptRenderer(fake_tokenizer_json(), self.spec)
-        golden = self._golden(golden_marker)
-        self.spec = self.spec.model_copy(update={"golden": [golden]})
+        if "critique" in kinds:
+            golden = self._golden(golden_marker)
+            self.spec = self.spec.model_copy(update={"golden": [golden]})
         self._drift = drift
 
     @property
@@ -113,13 +120,13 @@ class FakeEngine:
     async def critique(self, job: CritiqueJob) -> Outcome:
         markers = await self._begin(job.prompt_token_ids, job.media, job.max_tokens)
         readings = [self._write(job, markers, sample) for sample in range(job.critiques)]
-        await self._work(max(reading.tokens for reading in readings), markers)
+        await self._work(max(reading.tokens for reading in readings), markers, job.priority)
         written = sum(reading.tokens for reading in readings)
         return Outcome(readings, TokenUsage(len(job.prompt_token_ids), 0, written))
 
     async def read(self, job: ReadJob) -> Outcome:
         markers = await self._begin(job.prompt_token_ids, job.media, 1)
-        await self._work(1, markers)
+        await self._work(1, markers, job.priority)
         reading = Reading("ok", self._score(job.prompt_token_ids, job.media))
         if "not_finite" in markers:
             reading = Reading("not_finite", error="the head gave no finite number")
@@ -128,7 +135,7 @@ class FakeEngine:
     async def write(self, job: CritiqueJob) -> Outcome:
         markers = await self._begin(job.prompt_token_ids, job.media, job.max_tokens)
         readings = [self._judge(job, markers, sample) for sample in range(job.critiques)]
-        await self._work(max(reading.tokens for reading in readings), markers)
+        await self._work(max(reading.tokens for reading in readings), markers, job.priority)
         written = sum(reading.tokens for reading in readings)
         return Outcome(readings, TokenUsage(len(job.prompt_token_ids), 0, written))
 
@@ -147,18 +154,20 @@ class FakeEngine:
             raise EngineDead("the fake engine has stopped")
         return markers
 
-    async def _work(self, tokens: int, markers: str) -> None:
-        self.running += 1
+    async def _work(self, tokens: int, markers: str, priority: int) -> None:
         try:
-            await asyncio.sleep(_SLOW_S if "[[slow]]" in markers else 0)
-            if self._seconds_per_token:
-                await asyncio.sleep(self._seconds_per_token * tokens)
+            async with self._slots.hold(priority):
+                self.running += 1
+                try:
+                    await asyncio.sleep(_SLOW_S if "[[slow]]" in markers else 0)
+                    if self._seconds_per_token:
+                        await asyncio.sleep(self._seconds_per_token * tokens)
+                finally:
+                    self.running -= 1
             self.finished += 1
         except asyncio.CancelledError:
             self.aborted += 1
             raise
-        finally:
-            self.running -= 1
 
     def _write(self, job: CritiqueJob, markers: str, sample: int) -> Reading:
         noise = (job.seed, sample, job.temperature) if job.temperature else ()

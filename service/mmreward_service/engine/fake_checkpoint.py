@@ -7,11 +7,12 @@ templates use. So the real PromptRenderer runs, and any text comes back as it we
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
-from mmreward_service.reward.spec import Calibration, HeadSpec, RewardSpec, Templates
+from mmreward_service.reward.spec import Calibration, HeadSpec, Kind, RewardSpec, Templates
 
 SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<|image|>", "<|video|>")
 SCORE_SLOT = 300
@@ -30,12 +31,15 @@ def fake_tokenizer_json() -> str:
     return text
 
 
-def fake_spec(max_critique_tokens: int = 128) -> RewardSpec:
+def fake_spec(
+    max_critique_tokens: int = 128, kinds: Sequence[Kind] = ("critique", "judge")
+) -> RewardSpec:
+    has_head = "critique" in kinds
     return RewardSpec(
-        kinds=["critique", "judge"],
-        head=HeadSpec(type="tanh"),
+        kinds=list(kinds),
+        head=HeadSpec(type="tanh") if has_head else None,
         read_out="last_critique_token",
-        score_slot=SCORE_SLOT,
+        score_slot=SCORE_SLOT if has_head else None,
         templates=Templates(
             critique="<|im_start|>{media}Question: {prompt}\nAnswer: {response}\nCritique:",
             judge=(

@@ -10,6 +10,13 @@ briefly, after them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmreward_client.schema import describe
+from pydantic import ValidationError
+
 from mmreward_service.reward.spec import RewardSpec, Templates
 
 SCORE_RANGE = (1.0, 10.0)
@@ -75,6 +82,30 @@ def judge_templates(model_type: str, principles: str | None = None) -> Templates
         end_of_turn="<|im_end|>",
         after_turn="<|im_end|>\n",
     )
+
+
+def stock_judge_templates(wanted: str | Path, config: Mapping[str, Any]) -> Templates:
+    """What the setting `stock_judge` asks for.
+
+    Args:
+        wanted: a JSON file of templates, or "default" for those of the model's family.
+        config: the config.json of the model.
+    Raises:
+        ValueError: the model is no stock model, or there are no such templates.
+    """
+    if "reward" in config:
+        raise ValueError("stock_judge: this is a reward model with templates of its own")
+    if not isinstance(wanted, Path):
+        return judge_templates(str(config.get("model_type")))
+    try:
+        templates = Templates.model_validate_json(wanted.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"stock_judge: {wanted}: {error.strerror}") from error
+    except ValidationError as error:
+        raise ValueError(f"stock_judge: {wanted}: {describe(error)}") from error
+    if templates.judge is None:
+        raise ValueError(f"stock_judge: {wanted} has no template 'judge'")
+    return templates
 
 
 def stock_judge_spec(templates: Templates, max_judgement_tokens: int | None = None) -> RewardSpec:

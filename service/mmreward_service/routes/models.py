@@ -21,15 +21,23 @@ async def models(request: Request) -> Response:
 
 def _card(service: Service) -> ModelCard:
     engine, spec = service.engine, service.engine.spec
+    most = service.settings.max_critique_tokens
+    own_fields = {
+        "score_range": spec.score_range,
+        # What `max_critique_tokens: null` stands for.
+        "default_tokens": {kind: min(spec.max_tokens(kind), most) for kind in spec.kinds},
+    }
     return ModelCard(
         id=engine.model_name,
         created=service.created,
         kinds=list(spec.kinds),
-        modes=["generate", "given", "none"],
-        read_out=spec.read_out,
+        # A judge writes its judgements itself, and its scores are read from their text.
+        modes=["generate", "given", "none"] if spec.head is not None else ["generate"],
+        read_out=spec.read_out if spec.head is not None else "text",
         calibration=[one.model_dump(mode="json") for one in spec.calibration],
         provenance=Provenance(**engine.provenance),
         limits=_limits(service),
+        **own_fields,
     )
 
 
