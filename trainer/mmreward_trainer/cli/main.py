@@ -8,8 +8,10 @@ from mmreward_trainer.cli.calibrate import calibrate
 from mmreward_trainer.cli.card import card
 from mmreward_trainer.cli.critique import critique
 from mmreward_trainer.cli.digits import digits
+from mmreward_trainer.cli.digits_judge import digits_judge
 from mmreward_trainer.cli.expand import expand
 from mmreward_trainer.cli.import_ import import_
+from mmreward_trainer.cli.judge import judge
 
 app = typer.Typer(
     name="mmreward-train",
@@ -20,7 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("critique")(critique)
+app.command("judge")(judge)
 app.command("digits")(digits)
+app.command("digits-judge")(digits_judge)
 app.command("calibrate")(calibrate)
 app.command("card")(card)
 app.command("expand")(expand)

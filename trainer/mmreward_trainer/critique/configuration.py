@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from mmreward_client.schema import describe
 from mmreward_service.reward.spec import ReadOut
@@ -19,6 +19,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Form = Literal["pairs", "mm-rlhf", "mm-rlhf-rewardbench", "rlhf-v", "vl-rewardbench"]
+
+
+Config = TypeVar("Config", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -156,6 +159,11 @@ class CritiqueConfig(_Part):
 
 
 def load_config(file: Path | None, changes: dict[str, Any]) -> CritiqueConfig:
+    """Settings of critique training, see `load_settings`."""
+    return load_settings(CritiqueConfig, file, changes)
+
+
+def load_settings(kind: type[Config], file: Path | None, changes: dict[str, Any]) -> Config:
     """Settings of a TOML file with some of them replaced.
 
     Args:
@@ -178,7 +186,7 @@ def load_config(file: Path | None, changes: dict[str, Any]) -> CritiqueConfig:
                 raise ConfigError(f"{name}: {parent} is no group of settings")
         place[last] = value
     try:
-        return CritiqueConfig.model_validate(settings)
+        return kind.model_validate(settings)
     except ValidationError as error:
         raise ConfigError(describe(error)) from error
 

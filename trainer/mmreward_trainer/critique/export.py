@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmreward_service.reward.checkpoint import write_reward
+from mmreward_service.reward.checkpoint import write_reward, write_spec
 from mmreward_service.reward.spec import RewardSpec
 
 from mmreward_trainer.critique.model import load_reward_model
@@ -32,7 +32,7 @@ def export_checkpoint(
 
         # Merged in float32: in 16 bits the small product of two adapters is mostly rounding.
         model = PeftModel.from_pretrained(model, save).merge_and_unload()
-    head = model.reward_head.float().eval()
+    head = None if spec.head is None else model.reward_head.float().eval()
     # `write_reward` puts the head into the last file; here it would be there twice.
     del model.reward_head
     model = model.to(_DTYPES[dtype])
@@ -43,7 +43,10 @@ def export_checkpoint(
     model.save_pretrained(output)
     processor.save_pretrained(output)
     _keep_tokenizer(base, output)
-    write_reward(output, spec, head)
+    if head is None:
+        write_spec(output, spec)
+    else:
+        write_reward(output, spec, head)
 
 
 def _keep_tokenizer(base: Path, output: Path) -> None:

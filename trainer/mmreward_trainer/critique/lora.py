@@ -33,15 +33,19 @@ def freeze_output(model: Any) -> None:
 
 def with_adapters(model: Any, settings: Lora) -> Any:
     """A PEFT model: adapters in the language model, the head trained whole."""
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
-    return get_peft_model(
-        model,
-        LoraConfig(
-            r=settings.rank,
-            lora_alpha=settings.alpha or 2 * settings.rank,
-            lora_dropout=settings.dropout,
-            target_modules=_TARGETS,
-            modules_to_save=["reward_head"],
-        ),
+    return get_peft_model(model, adapters(settings, modules_to_save=["reward_head"]))
+
+
+def adapters(settings: Lora, **more: Any) -> Any:
+    """PEFT's configuration of adapters in the language model."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha or 2 * settings.rank,
+        lora_dropout=settings.dropout,
+        target_modules=_TARGETS,
+        **more,
     )

@@ -43,7 +43,7 @@ class RewardMixin:
     """Adds the packed forward pass to a model class; everything else stays the model's."""
 
     _keep_in_fp32_modules_strict = frozenset({"reward_head"})
-    reward_head: RewardHead
+    reward_head: RewardHead | None  # None: a judge alone, whose scores are text
 
     def forward(self, *arguments: Any, branches: torch.Tensor | None = None, **named: Any) -> Any:
         """The model's own forward pass, or with `branches` that of a packed batch."""
@@ -82,7 +82,8 @@ class RewardMixin:
             use_cache=False,
         ).last_hidden_state
         learned = states[learned_at[0], learned_at[1]]
-        scores = self.reward_head(states[read_at[0], read_at[1]])
+        read = states[read_at[0], read_at[1]]
+        scores = read[:, 0] if self.reward_head is None else self.reward_head(read)
         return RewardOutput(self._token_losses(learned, learned_ids), scores)
 
     def _own_mask(self, allowed: torch.Tensor) -> torch.Tensor:
@@ -145,7 +146,7 @@ def reward_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
 
 def load_reward_model(
     folder: Path | str,
-    head: HeadSpec,
+    head: HeadSpec | None,
     *,
     dtype: torch.dtype,
     attention: str = "sdpa",
@@ -153,6 +154,8 @@ def load_reward_model(
 ) -> Any:
     """A model with its head; a folder without a head gets a fresh one, drawn from `seed`.
 
+    Args:
+        head: None for a model without one.
     Raises:
         ValueError: a model class without what the packed forward pass needs.
         OSError: the folder cannot be read.
@@ -164,18 +167,20 @@ def load_reward_model(
 
     def __init__(self: Any, config: Any) -> None:
         stock.__init__(self, config)
-        self.reward_head = RewardHead(config.get_text_config().hidden_size, head)
+        size = config.get_text_config().hidden_size
+        self.reward_head = None if head is None else RewardHead(size, head)
 
     base.__init__ = __init__
     model, report = base.from_pretrained(
         folder, dtype=dtype, attn_implementation=attention, output_loading_info=True
     )
-    if any(name.startswith("reward_head.") for name in report["missing_keys"]):
+    if head is not None and any(name.startswith("reward_head.") for name in report["missing_keys"]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fresh = RewardHead(config.get_text_config().hidden_size, head)
         model.reward_head.load_state_dict(fresh.state_dict())
-    model.reward_head.float()
+    if head is not None:
+        model.reward_head.float()
     missing = [name for name in report["missing_keys"] if not name.startswith("reward_head.")]
     if missing:
         raise ValueError(f"{folder} lacks tensors of {stock.__name__}: {sorted(missing)[:5]}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def build_rows(
     *,
     split: str | None = None,
     encode: Encode | None = None,
+    texts: Mapping[str, str] | None = None,
     progress: Progress = lambda rows: None,
 ) -> Rows:
     """Read files into `folder`, or take what an earlier call left there.
@@ -69,6 +70,7 @@ def build_rows(
     Args:
         split: of saved datasets that have splits.
         encode: rows that it refuses with RowError are left out and counted; None leaves them in.
+        texts: columns of text to keep beside what a pair has: name in the table -> in the rows.
     Raises:
         InvalidInput: a row is wrong or its picture missing, and the policy is `error`.
         ConfigError: no row is left, or the folder holds other data.
@@ -88,9 +90,9 @@ def build_rows(
     account = _Account()
     try:
         table = Dataset.from_generator(
-            lambda: account.rows(_readers(files, data, split), data, encode, progress),
+            lambda: account.rows(_readers(files, data, split), data, encode, texts or {}, progress),
             cache_dir=str(folder / "cache"),
-            features=_features(),
+            features=_features(texts or {}),
         )
     except DatasetGenerationError as error:
         # What went wrong in a row is the cause; the library's own message hides it.
@@ -145,10 +147,11 @@ class _Account:
         readers: Iterable[PairReader],
         data: Data,
         encode: Encode | None,
+        texts: Mapping[str, str],
         progress: Progress,
     ) -> Iterator[dict[str, Any]]:
         for pair in self._pairs(readers):
-            row = row_of(pair, data.margin_column)
+            row = row_of(pair, data.margin_column, texts)
             if encode is not None:
                 try:
                     encode(row)
@@ -191,11 +194,13 @@ class _Account:
         return hashlib.sha256("\n".join(self.fingerprints).encode("ascii")).hexdigest()
 
 
-def row_of(pair: PreferencePair, margin_column: str | None) -> dict[str, Any]:
+def row_of(
+    pair: PreferencePair, margin_column: str | None, texts: Mapping[str, str]
+) -> dict[str, Any]:
     """A pair as one row of the table.
 
     Raises:
-        RowError: the margin is not a finite number of at least 0.
+        RowError: the margin is not a finite number of at least 0, or a text is something else.
     """
     frames = pair.video.frames if pair.video is not None else ()
     return {
@@ -210,6 +215,7 @@ def row_of(pair: PreferencePair, margin_column: str | None) -> dict[str, Any]:
         "category": pair.category,
         "fps": pair.video.fps if pair.video is not None else None,
         "pictures": [_picture(source) for source in (*pair.images, *frames)],
+        **{name: _text(pair, column) for name, column in texts.items()},
     }
 
 
@@ -220,6 +226,13 @@ def _margin(pair: PreferencePair, column: str | None) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
         raise RowError(f"{pair.where}: {column}: not a margin of at least 0: {value!r}")
     return float(value)
+
+
+def _text(pair: PreferencePair, column: str) -> str | None:
+    value = pair.extra.get(column)
+    if value is not None and not isinstance(value, str):
+        raise RowError(f"{pair.where}: {column}: not a text")
+    return value
 
 
 def _picture(source: ImageSource) -> dict[str, Any]:
@@ -246,7 +259,7 @@ def read_pictures(row: dict[str, Any]) -> list[bytes]:
         raise InvalidInput(f"{row['where']}: {error}") from error
 
 
-def _features() -> Any:
+def _features(texts: Mapping[str, str]) -> Any:
     from datasets import Features, Value
 
     text = Value("large_string")
@@ -257,6 +270,7 @@ def _features() -> Any:
             "is_tie": Value("bool"),
             "margin": Value("float64"),
             "fps": Value("float64"),
+            **dict.fromkeys(texts, text),
             "pictures": [{"path": text, "bytes": Value("large_binary")}],
         }
     )

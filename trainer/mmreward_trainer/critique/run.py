@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from transformers import TrainerCallback, set_seed
 
 from mmreward_trainer.critique import rows as row_tables
-from mmreward_trainer.critique.configuration import ConfigError, CritiqueConfig
-from mmreward_trainer.critique.encoding import PairEncoder
+from mmreward_trainer.critique.configuration import ConfigError, CritiqueConfig, Data
 from mmreward_trainer.critique.preparation import Parts, make_trainer, prepare
 from mmreward_trainer.critique.publishing import publish, write_history
-from mmreward_trainer.critique.rows import Rows
+from mmreward_trainer.critique.rows import Encode, Rows
 from mmreward_trainer.critique.sharding import check_sharded
 
 RUN_FOLDER = "run"
@@ -49,9 +49,9 @@ def train_critique(config: CritiqueConfig, output: Path, *, resume: bool, say: S
     parts = prepare(config)
     with state.main_process_first():
         if state.is_main_process:
-            _claim(config, folder, resume)
+            claim(config, folder, resume, _FREE)
         speaks = say if state.is_main_process else _mute
-        train_rows, validation_rows = _tables(config, folder, parts.encoder, speaks)
+        train_rows, validation_rows = tables(config.data, folder, parts.encoder.encode, speaks)
     trainer = make_trainer(
         config, parts, train_rows, validation_rows, folder, [_Keeper(folder, speaks)]
     )
@@ -101,15 +101,20 @@ def last_save(saves: Path) -> Path | None:
     return max(whole)[1] if whole else None
 
 
-def _claim(config: CritiqueConfig, folder: Path, resume: bool) -> None:
-    """Write the resolved settings, or compare them with those of the run that is resumed."""
+def claim(config: BaseModel, folder: Path, resume: bool, free: Any) -> None:
+    """Write the resolved settings, or compare them with those of the run that is resumed.
+
+    Args:
+        free: settings that may differ, as pydantic's `exclude` takes them.
+    Raises:
+        ConfigError: the folder holds a run, or one with other settings.
+    """
     file = folder / CONFIG_FILE
     wanted = config.model_dump(mode="json")
     if file.is_file():
         if not resume:
             raise ConfigError(f"{folder} holds a run: resume it, or choose another folder")
-        saved = CritiqueConfig.model_validate_json(file.read_text(encoding="utf-8"))
-        free: Any = _FREE
+        saved = type(config).model_validate_json(file.read_text(encoding="utf-8"))
         if saved.model_dump(exclude=free) != config.model_dump(exclude=free):
             old = saved.model_dump(mode="json")
             changed = [name for name in wanted if wanted[name] != old[name]]
@@ -118,13 +123,25 @@ def _claim(config: CritiqueConfig, folder: Path, resume: bool) -> None:
     file.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
 
-def _tables(
-    config: CritiqueConfig, folder: Path, encoder: PairEncoder, say: Say
+def tables(
+    data: Data, folder: Path, encode: Encode, say: Say, texts: Mapping[str, str] | None = None
 ) -> tuple[Rows, Rows | None]:
-    data = config.data
-    encode = encoder.encode if data.unusable == "skip" else None
+    """The rows of both sets, in `folder/data`.
+
+    Args:
+        texts: columns to keep, see `build_rows`.
+    Raises:
+        ConfigError: rows of both sets, or a set without rows.
+        InvalidInput: a row that cannot be used, under the policy `error`.
+    """
+    check = encode if data.unusable == "skip" else None
     train = row_tables.build_rows(
-        data.train, data, folder / "data" / "train", split=data.train_split, encode=encode
+        data.train,
+        data,
+        folder / "data" / "train",
+        split=data.train_split,
+        encode=check,
+        texts=texts,
     )
     say(f"training rows: {_account(train)}")
     if not data.validation:
@@ -134,7 +151,8 @@ def _tables(
         data,
         folder / "data" / "validation",
         split=data.validation_split,
-        encode=encode,
+        encode=check,
+        texts=texts,
     )
     say(f"validation rows: {_account(validation)}")
     common = set(train.fingerprints).intersection(validation.fingerprints)

@@ -33,6 +33,22 @@ def by_length(batches: list[Inputs]) -> list[Inputs]:
     return [{"pairs": list(islice(taken, len(batch["pairs"])))} for batch in batches]
 
 
+def load_weights(model: Any, save: str) -> None:
+    """Weights of a save into a model, by the names they were saved under.
+
+    `save_pretrained` writes the names that a family is published with, and the Trainer looks for
+    those of the modules, finds none and goes on with the base model's weights, without an error
+    (transformers 5.19). `from_pretrained` knows both.
+
+    Raises:
+        RuntimeError: the save lacks a weight.
+    """
+    loaded, report = type(model).from_pretrained(save, dtype=model.dtype, output_loading_info=True)
+    if report["missing_keys"]:
+        raise RuntimeError(f"{save} lacks {sorted(report['missing_keys'])[:5]}")
+    model.load_state_dict(loaded.state_dict())
+
+
 class CritiqueTrainer(Trainer):
     """Trains a `RewardMixin` model on batches of encoded pairs."""
 
@@ -154,25 +170,13 @@ class CritiqueTrainer(Trainer):
         return self.optimizer
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Weights of a save, by the names they were saved under.
-
-        `save_pretrained` writes the names that a family is published with, and the Trainer looks
-        for those of the modules, finds none and goes on with the base model's weights, without
-        an error (transformers 5.19). `from_pretrained` knows both.
-        """
+        """Weights of a save, by the names they were saved under, see `load_weights`."""
         target = self.model if model is None else model
         plain = isinstance(target, PreTrainedModel) and not self.is_sharded
         if not plain:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        loaded, report = type(target).from_pretrained(
-            resume_from_checkpoint, dtype=target.dtype, output_loading_info=True
-        )
-        if report["missing_keys"]:
-            raise RuntimeError(
-                f"{resume_from_checkpoint} lacks {sorted(report['missing_keys'])[:5]}"
-            )
-        target.load_state_dict(loaded.state_dict())
+        load_weights(target, resume_from_checkpoint)
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
         """Accuracy on validation pairs, judged by critiques the model writes itself."""

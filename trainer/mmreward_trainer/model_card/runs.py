@@ -61,7 +61,7 @@ def card_of(folder: Path, evaluations: Sequence[Path] = (), **said: Any) -> Mode
         "intended_use": INTENDED_USE,
         "limits": LIMITS,
         "data": _data(result) or _listed(spec.training_rows),
-        "command": "mmreward-train critique" if config else None,
+        "command": (result or {}).get("command", "mmreward-train critique") if config else None,
         "recipe": settings,
         "evaluations": everything,
         "findings": mode_findings(everything),
@@ -166,7 +166,8 @@ def _validation(result: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple
             name=f"validation pairs of the run ({', '.join(files)})",
             dataset="validation",
             figures=(figure,),
-            conditions=_conditions((settings.get("loss") or {}).get("critique")),
+            conditions=result.get("validation_conditions")
+            or _conditions((settings.get("loss") or {}).get("critique")),
             note=note,
         ),
     )

@@ -1,0 +1,54 @@
+"""`--check`: what a run would do, and every row that would stop it, before a step is paid for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from mmreward_trainer.critique.rows import RowError, build_rows
+from mmreward_trainer.judge.configuration import JudgeConfig
+from mmreward_trainer.judge.judgements import CHOSEN_FIRST, SWAPPED, has_judgement
+
+
+def check_run(config: JudgeConfig, say: Callable[[str], None]) -> None:
+    """Read all rows of both sets, encode each once, and say how long the longest is.
+
+    Raises:
+        ConfigError, InvalidInput: what a run would raise; rows at fault are listed before.
+    """
+    from mmreward_trainer.judge.preparation import prepare
+
+    parts = prepare(config)
+    data = config.data
+    texts = {CHOSEN_FIRST: data.judgement_column, SWAPPED: data.swapped_column}
+    refused = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, files, split in (
+            ("train", data.train, data.train_split),
+            ("validation", data.validation, data.validation_split),
+        ):
+            if not files:
+                continue
+            rows = build_rows(files, data, Path(scratch) / name, split=split, texts=texts)
+            longest, learned, ties = 0, 0, 0
+            found: list[str] = []
+            for i in range(len(rows)):
+                row = rows.table[i]
+                learned += has_judgement(row)
+                ties += row["is_tie"]
+                try:
+                    longest = max(longest, parts.encoder.encode(row).longest)
+                except RowError as error:
+                    found.append(str(error))
+            say(
+                f"{name}: {len(rows)} pairs, {learned} with a judgement, {ties} ties; the longest "
+                f"comparison {longest} tokens with room for a judgement"
+            )
+            for line in rows.report["left_out"]:
+                say(f"  left out: {line}")
+            for line in found:
+                say(f"  {'left out' if data.unusable == 'skip' else 'unusable'}: {line}")
+            refused += len(found)
+    if refused and data.unusable == "error":
+        raise RowError(f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)')

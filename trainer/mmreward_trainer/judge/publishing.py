@@ -1,0 +1,110 @@
+"""A trained run becomes a checkpoint folder: weights, reward object, golden items, card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mmreward_service.reward.checkpoint import load_spec, read_config, write_spec
+from mmreward_service.reward.spec import RewardSpec
+
+from mmreward_trainer.critique.export import export_checkpoint
+from mmreward_trainer.critique.rows import Rows
+from mmreward_trainer.golden import golden_items
+from mmreward_trainer.judge.configuration import JudgeConfig
+from mmreward_trainer.judge.preparation import Parts
+from mmreward_trainer.judge.validation import JudgedPair, figures
+from mmreward_trainer.model_card.runs import card_of
+from mmreward_trainer.model_card.writing import write_model_card
+from mmreward_trainer.training_rows import (
+    TrainingRowsError,
+    TrainingRowsUnknown,
+    read_training_rows,
+    write_training_rows,
+)
+
+RESULT_FILE = "result.json"
+COMMAND = "mmreward-train judge"
+
+Say = Callable[[str], None]
+
+
+def publish(
+    config: JudgeConfig,
+    parts: Parts,
+    save: Path,
+    base: Path,
+    train: Rows,
+    validation: Rows | None,
+    judged: list[JudgedPair],
+    account: dict[str, Any],
+    run: Path,
+    output: Path,
+    say: Say,
+) -> None:
+    """Write the folder.
+
+    Args:
+        save: the last stage's weights, or adapters for `base`.
+        judged: validation pairs as the trained model judged them.
+        account: of the stages, for `result.json`.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    fingerprints = [*train.fingerprints, *_earlier_rows(config.model, say)]
+    training_rows = write_training_rows(output, fingerprints)
+    training_rows["rows"] = len(train.fingerprints)
+    spec = parts.spec.model_copy(update={"training_rows": training_rows})
+    export_checkpoint(
+        save, base, output, spec, dtype=config.run.export_dtype, processor=parts.processor
+    )
+    if spec.head is not None:
+        _warn_of_head(config.model, say)
+        golden = golden_items(output, critiques=True, dtype="float32", progress=lambda done: None)
+        write_spec(output, spec.model_copy(update={"golden": golden}))
+    found = {f"eval_{name}": value for name, value in figures(judged).items()} if judged else None
+    result = {
+        "command": COMMAND,
+        "stages": account,
+        "rows": train.report,
+        "validation_rows": None if validation is None else validation.report,
+        "validation": found,
+        "validation_conditions": {"kind": "judge", "orders": "both", "sampling": "greedy"},
+    }
+    (run / RESULT_FILE).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    # Another README.md would be put aside, not lost: a run must not fail at its very end over it.
+    write_model_card(output, card_of(output), overwrite=True)
+    for name, value in (found or {}).items():
+        say(f"validation {name.removeprefix('eval_')}: {value:g}")
+
+
+def _earlier_rows(model: Path, say: Say) -> Iterator[str]:
+    """Rows that the start was trained on: they are training rows of the judge as well.
+
+    Its side file keeps 64 bits of each fingerprint, which is what is looked up again.
+    """
+    if "reward" not in read_config(model):
+        return
+    try:
+        known = read_training_rows(model, load_spec(model))
+    except TrainingRowsUnknown:
+        return
+    except TrainingRowsError as error:
+        say(f"the rows that the start was trained on are not known: {error}")
+        return
+    for prefix in known:
+        yield f"{int(prefix):016x}" + "0" * 48
+
+
+def _warn_of_head(model: Path, say: Say) -> None:
+    """The trunk under the head has moved: what was measured of the critique model is stale."""
+    old: RewardSpec = load_spec(model)
+    say("the start is a critique model: its head is kept, but what the head reads has moved")
+    if old.calibration:
+        ways = ", ".join("/".join(map(str, one.key)) for one in old.calibration)
+        say(
+            f"WARNING: {len(old.calibration)} calibrations are dropped ({ways}): they held for the "
+            "weights before; calibrate anew (mmreward-train calibrate)"
+        )
+    say("WARNING: golden scores are recomputed; measure critique accuracy anew before use")
