@@ -14,10 +14,14 @@ from mmreward_trainer.digits.evaluate import Sizes
 from mmreward_trainer.digits.publish import publish
 from mmreward_trainer.digits.train import STATE_FILE, train
 
-_SHOWN = ("loss", "critique", "score", "none")
+_SHOWN = ("loss", "critique", "score", "none", "judge")
+COLUMNS = (
+    TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+    TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[numbers]}"),
+)  # fmt: skip
 
 
-class _Display:
+class Display:
     """One progress bar per phase; validation results are printed above it."""
 
     def __init__(self, progress: Progress) -> None:
@@ -50,13 +54,9 @@ def run_digits(output: Path, chosen: dict[str, Any], *, resume: bool) -> int:
     if (run_folder / STATE_FILE).exists() and not resume:
         console.print(f"{run_folder} holds a run: add --resume to go on, or choose another folder.")
         return 1
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[numbers]}"),
-    )  # fmt: skip
     try:
-        with Progress(*columns, console=console) as progress:
-            run = train(config, run_folder, resume=resume, report=_Display(progress))
+        with Progress(*COLUMNS, console=console) as progress:
+            run = train(config, run_folder, resume=resume, report=Display(progress))
     except KeyboardInterrupt:
         console.print(f"Interrupted. Go on with: --output {output} --resume (same settings)")
         return 1

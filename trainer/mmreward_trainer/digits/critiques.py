@@ -26,7 +26,7 @@ def critique_parts(pair: Pair, claim: Claim) -> tuple[str, str, str, str]:
     if pair.form == "list":
         listed = f" The answer lists {claim.value}."
         return observation(pair), listed, "", f" {_compare_lists(pair, claim)} {_verdict(claim)}"
-    found, work = _work(pair)
+    found, work = finding(pair)
     agree = "match" if claim.agrees_with(found) else "differ"
     compared = f" {found} and {claim.value} {agree}."
     # Naming, too, asks whether a thing was made up, so that one chain serves any question about
@@ -46,8 +46,8 @@ def observation(pair: Pair) -> str:
     return f"I see {as_rows(pair.digits)}. {clear}"
 
 
-def _work(pair: Pair) -> tuple[str, str]:
-    """(what the question asks for, the step that finds it)"""
+def finding(pair: Pair) -> tuple[str, str]:
+    """(what the question asks for, the step that finds it); not of a list."""
     digits = pair.digits
     if pair.form in ("naming", "object"):
         return str(digits[0]), ""

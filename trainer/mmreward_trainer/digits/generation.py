@@ -39,6 +39,7 @@ def write_critiques(
     generator: torch.Generator | None = None,
     samples: int = 1,
     batch_size: int = 192,
+    max_tokens: int = MAX_CRITIQUE_TOKENS,
 ) -> list[list[Written]]:
     """`samples` critiques per item, in the order of the items; batches are of similar length."""
     order = sorted(range(len(items)), key=lambda i: len(items[i].prompt_ids))
@@ -51,7 +52,7 @@ def write_critiques(
         )
         batch = _write(
             model, head, sequences, features, end_of_turn, tokenizer_size, temperature, generator,
-            samples,
+            samples, max_tokens,
         )  # fmt: skip
         for member, critiques in zip(members, batch, strict=True):
             written[member] = critiques
@@ -68,6 +69,7 @@ def _write(
     temperature: float,
     generator: torch.Generator | None,
     samples: int,
+    max_tokens: int,
 ) -> list[list[Written]]:
     language_model = model.model.language_model
     width = sequences.ids.shape[1]
@@ -79,7 +81,7 @@ def _write(
     tokens: list[list[int]] = [[] for _ in range(rows)]
     scores: list[float | None] = [None] * rows
     alive = list(range(rows))
-    for step in range(MAX_CRITIQUE_TOKENS + 1):
+    for step in range(max_tokens + 1):
         output = language_model(
             inputs_embeds=inputs, position_ids=positions, attention_mask=mask,
             past_key_values=cache, use_cache=True,
@@ -98,7 +100,7 @@ def _write(
         for place, (row, token) in enumerate(zip(alive, chosen.tolist(), strict=True)):
             if token == end_of_turn:
                 scores[row] = step_scores[place]
-            elif step < MAX_CRITIQUE_TOKENS:
+            elif step < max_tokens:
                 tokens[row].append(token)
                 going.append(place)
         if not going:

@@ -84,14 +84,14 @@ def draw_pair(
     rng = np.random.default_rng((_SPLIT_CODES[split], wording == "held", seed, index))
     drawn = KINDS[int(rng.choice(len(KINDS), p=KIND_SHARES))]
     is_hard = bool(rng.random() < hard_share)
-    builder = _Builder(rng, split, wording, split == "train" if augment is None else augment)
+    builder = PairBuilder(rng, split, wording, split == "train" if augment is None else augment)
     builder.far_list_share = far_list_share
     builder.lookalike_share = lookalike_share
     return builder.build(kind or drawn, is_hard and (kind or drawn) != "object")
 
 
-class _Builder:
-    """Draws one pair; holds what every kind needs."""
+class PairBuilder:
+    """Draws one pair; holds what every kind needs. `digits_judge` draws more answers with it."""
 
     def __init__(
         self, rng: np.random.Generator, split: Split, wording: Wording, augment: bool
@@ -157,20 +157,34 @@ class _Builder:
         ids: list[str] = []
         frame: int | None = None
         for is_true, value in zip((True, False), claims, strict=True):
-            answer_form = f"existence_{value}" if form == "existence" else form
             adds_thing = form == "object" and not is_true
-            tail = ""
-            if form == "object":
-                tail = (wordings.thing_tail if adds_thing else wordings.plain_tail)(
-                    self.rng, self.wording, self.careless
-                )
-            text, frame = wordings.answer(
-                self.rng, answer_form, self.wording, {**slots, "x": self._spoken(form, value)},
-                self.careless, frame if same_frame else None, tail,
-            )  # fmt: skip
-            made.append(Claim(text, value, is_true, adds_thing))
-            ids.append(f"{answer_form}.{self.wording}.a{frame}")
+            claim, frame = self.answer(
+                form, value, slots, is_true, adds_thing, frame if same_frame else None
+            )
+            made.append(claim)
+            ids.append(f"{_answer_form(form, value)}.{self.wording}.a{frame}")
         return made[0], made[1], (ids[0], ids[1])
+
+    def answer(
+        self,
+        form: str,
+        value: str,
+        slots: dict[str, str],
+        is_true: bool,
+        adds_thing: bool,
+        frame: int | None = None,
+    ) -> tuple[Claim, int]:
+        """(answer that says `value`, frame number); `frame` repeats a frame drawn before."""
+        tail = ""
+        if form == "object":
+            tail = (wordings.thing_tail if adds_thing else wordings.plain_tail)(
+                self.rng, self.wording, self.careless
+            )
+        text, number = wordings.answer(
+            self.rng, _answer_form(form, value), self.wording,
+            {**slots, "x": self._spoken(form, value)}, self.careless, frame, tail,
+        )  # fmt: skip
+        return Claim(text, value, is_true, adds_thing), number
 
     def _spoken(self, form: str, value: str) -> str:
         if form == "location_where":
@@ -287,6 +301,10 @@ class _Builder:
             "existence", "existence", digits, cell if is_hard else None, claims,
             {"d": str(wanted)}, str(wanted),
         )  # fmt: skip
+
+
+def _answer_form(form: str, value: str) -> str:
+    return f"existence_{value}" if form == "existence" else form
 
 
 def as_rows(digits: list[int]) -> str:

@@ -36,11 +36,28 @@ def publish(run: Run, folder: Path, sizes: Sizes) -> RewardSpec:
 
 
 def write_checkpoint(
-    run: Run, folder: Path, fitted: list[Calibration], refused: dict[str, str]
+    run: Run,
+    folder: Path,
+    fitted: list[Calibration],
+    refused: dict[str, str],
+    *,
+    base: RewardSpec | None = None,
+    rows: dict[str, Any] | None = None,
+    command: str | None = None,
 ) -> RewardSpec:
-    """Write the folder with these calibrations, and name those that were refused."""
-    spec = base_spec(mmreward_service.__version__).model_copy(
-        update={"calibration": fitted, "training_rows": training_rows(run.config)}
+    """Write the folder with these calibrations, and name those that were refused.
+
+    Args:
+        base: the reward object before calibration, rows and golden items; None: the critique
+            model's.
+        rows: what `training_rows` says; None: what the critique model's run saw.
+        command: that trains it again; None: the critique model's.
+    """
+    spec = (base or base_spec(mmreward_service.__version__)).model_copy(
+        update={
+            "calibration": fitted,
+            "training_rows": training_rows(run.config) if rows is None else rows,
+        }
     )
     run.digit_model.model.eval()
     save_model(folder, run.digit_model.model, run.tokenizer)
@@ -53,7 +70,7 @@ def write_checkpoint(
         if file.is_file():
             file.chmod(0o644)
     record = {
-        "command": f"mmreward-train digits --seed {run.config.seed}",
+        "command": command or f"mmreward-train digits --seed {run.config.seed}",
         "settings": asdict(run.config),
         "steps": run.step,
         "seconds": round(run.seconds, 1),

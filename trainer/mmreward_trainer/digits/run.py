@@ -55,12 +55,12 @@ def start(config: DigitsConfig) -> Run:
     model = build_model(tokenizer)
     head = RewardHead(HIDDEN_SIZE, HEAD)
     renderer = PromptRenderer(tokenizer.backend_tokenizer.to_str(), base_spec("training"))
-    optimizers = _build_optimizers(model.model.language_model, head, config)
+    optimizers = build_optimizers(model.model.language_model, head, config)
     generator = torch.Generator().manual_seed(config.seed)
     return Run(config, DigitModel(model, head, renderer), tokenizer, optimizers, generator)
 
 
-def _build_optimizers(
+def build_optimizers(
     language_model: torch.nn.Module, head: RewardHead, config: DigitsConfig
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for embeddings, norms, biases and the head.

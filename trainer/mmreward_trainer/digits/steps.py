@@ -27,7 +27,7 @@ _CHUNKS = 3
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """One sequence of a step and what is learned from it."""
 
     item: Item
@@ -40,34 +40,44 @@ def train_step(run: Run) -> dict[str, float]:
     """One optimizer step; returns the parts of its loss."""
     config, refining = run.config, run.step >= run.config.critique_steps
     model = run.digit_model.model
-    rate = config.rate(run.step)
-    groups = [group for optimizer in run.optimizers for group in optimizer.param_groups]
-    for group in groups:
-        group["lr"] = rate
     pairs = training_pairs(config, run.step)
     with torch.no_grad():
         features = encode_pictures(model.model.visual, group_pictures(render_pictures(pairs)))
     items = make_items(run.digit_model.renderer, run.digit_model.image_token, pairs)
     if not config.critique_weight:
         end_of_turn = run.digit_model.renderer.end_of_turn_id
-        rows = [_Row(item, [end_of_turn], [], learn_score=True) for item in items]
+        rows = [Row(item, [end_of_turn], [], learn_score=True) for item in items]
     elif refining:
-        rows = _own_rows(run, items, features)
-        rows += _true_rows(run, pairs[: config.refine_truth_pairs], items, learn_score=False)
+        rows = own_rows(run, items, features)
+        rows += true_rows(run, pairs[: config.refine_truth_pairs], items, learn_score=False)
     else:
-        rows = _true_rows(run, pairs, items, learn_score=True)
-    parts = _losses(run, rows, features)
+        rows = true_rows(run, pairs, items, learn_score=True)
+    parts = row_losses(run, rows, features)
+    return update(run, weigh(config, parts, refining), parts)
+
+
+def weigh(config: DigitsConfig, parts: dict[str, torch.Tensor], refining: bool) -> torch.Tensor:
+    """The loss of critiques and scores: its parts by their weights."""
     weight = config.refine_score_weight if refining else config.score_weight
-    loss = (
+    return (
         config.critique_weight * parts["critique"]
         + weight * parts["score"]
         + config.none_weight * parts["none"]
         + config.centring_weight * parts["centring"]
     )
+
+
+def update(run: Run, loss: torch.Tensor, parts: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Move the weights at the learning rate of this step; returns the loss and its parts."""
+    rate = run.config.rate(run.step)
+    groups = [group for optimizer in run.optimizers for group in optimizer.param_groups]
+    for group in groups:
+        group["lr"] = rate
     for optimizer in run.optimizers:
         optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], config.clip)
+    weights = [weight for group in groups for weight in group["params"]]
+    torch.nn.utils.clip_grad_norm_(weights, run.config.clip)
     for optimizer in run.optimizers:
         optimizer.step()
     run.step += 1
@@ -97,7 +107,7 @@ def training_pairs(config: DigitsConfig, step: int) -> list[Pair]:
     return [pairs[i] for i in order]
 
 
-def _true_rows(run: Run, pairs: list[Pair], items: list[Item], learn_score: bool) -> list[_Row]:
+def true_rows(run: Run, pairs: list[Pair], items: list[Item], learn_score: bool) -> list[Row]:
     encode = run.digit_model.renderer.encode_user_text
     end_of_turn = run.digit_model.renderer.end_of_turn_id
     rows = []
@@ -109,7 +119,7 @@ def _true_rows(run: Run, pairs: list[Pair], items: list[Item], learn_score: bool
             ids = [*seen, *work, *claimed, *compared, end_of_turn]
             weights = [1.0] * len(seen) + [work_weight] * len(work)
             weights += [claim_weight] * len(claimed) + [1.0] * (len(compared) + 1)
-            rows.append(_Row(items[2 * i + side], ids, weights, learn_score))
+            rows.append(Row(items[2 * i + side], ids, weights, learn_score))
     return rows
 
 
@@ -127,7 +137,7 @@ def _work_weight(run: Run, pair: Pair, claim: Claim) -> float:
     return weight * config.sum_work_weight if pair.kind == "sum" else weight
 
 
-def _own_rows(run: Run, items: list[Item], features: dict[int, torch.Tensor]) -> list[_Row]:
+def own_rows(run: Run, items: list[Item], features: dict[int, torch.Tensor]) -> list[Row]:
     """Critiques sampled from the model as it is; a pair with an unfinished one is left out."""
     renderer = run.digit_model.renderer
     written = write_critiques(
@@ -135,19 +145,19 @@ def _own_rows(run: Run, items: list[Item], features: dict[int, torch.Tensor]) ->
         end_of_turn=renderer.end_of_turn_id, tokenizer_size=renderer.tokenizer_size,
         temperature=1.0, generator=run.generator,
     )  # fmt: skip
-    rows: list[_Row] = []
+    rows: list[Row] = []
     for i in range(0, len(items), 2):
         sides = [written[i][0], written[i + 1][0]]
         if all(side.score is not None for side in sides):
             rows += [
-                _Row(items[i + j], [*side.token_ids, renderer.end_of_turn_id], [], True)
+                Row(items[i + j], [*side.token_ids, renderer.end_of_turn_id], [], True)
                 for j, side in enumerate(sides)
             ]
     return rows
 
 
-def _losses(
-    run: Run, rows: list[_Row], features: dict[int, torch.Tensor]
+def row_losses(
+    run: Run, rows: list[Row], features: dict[int, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """All parts of the loss; rows go through the model in chunks of similar length."""
     model, head = run.digit_model.model, run.digit_model.head

@@ -1,0 +1,1 @@
+"""The bundled model as a judge: two answers, one chain of small comparisons, two scores."""
