@@ -9,10 +9,10 @@ of a request is tagged
 and the engine takes the lowest tag first, equal ones in order of arrival. So a request of a few
 critiques that comes after a group of 240 is not placed behind all of them: its tags begin at the
 clock, and both advance in turn. Nobody starves: whoever comes when the clock shows t is tagged
-above t, and what has been waiting with t + 1 goes first. (Start-time fair queueing, Goyal, Vin and
-Cheng 1996, tags a job with the clock itself, without its cost. A steady stream of requests of one
-critique, each tagged t and finished at t, would then hold the clock at t, and t + 1 would wait for
-ever.)
+above t, so that what has been waiting with t + d is overtaken at most d times by each place that
+`admission` leaves for others. (Start-time fair queueing, Goyal, Vin and Cheng 1996, tags a job
+with the clock itself, without its cost. A steady stream of requests of one critique, each tagged t
+and finished at t, would then hold the clock at t, and t + 1 would wait for ever.)
 
 The paper reads the clock off the job in service. Here nobody is told when a job enters the engine,
 only when it leaves, so the clock shows what has been finished. The flow is the request and not the

@@ -55,14 +55,7 @@ def build_tiny_checkpoint(
 ) -> RewardSpec:
     """Write a checkpoint of this family into `folder` (about 2 MB) and return its reward object."""
     options = options or TinyOptions()
-    tokenizer = tiny_tokenizer()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        model, processor = FAMILIES[family](tokenizer)
-        _set_ending(model, tokenizer, options)
-        head = _make_head(options)
-    model.eval().save_pretrained(folder)
-    processor.save_pretrained(folder)
+    head = _save_model(folder, family, options)
     spec = RewardSpec(
         kinds=["critique"],
         head=HeadSpec(type=options.head_type),
@@ -74,6 +67,24 @@ def build_tiny_checkpoint(
     )
     write_reward(folder, spec, head)
     return spec
+
+
+def build_tiny_stock(folder: Path, family: Family, options: TinyOptions | None = None) -> None:
+    """Write the model alone, without head and reward object, as anybody's instruct model is."""
+    _save_model(folder, family, options or TinyOptions())
+
+
+def _save_model(folder: Path, family: Family, options: TinyOptions) -> RewardHead:
+    """Write model and processor; returns the head that goes with this seed."""
+    tokenizer = tiny_tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model, processor = FAMILIES[family](tokenizer)
+        _set_ending(model, tokenizer, options)
+        head = _make_head(options)
+    model.eval().save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return head
 
 
 def _templates(family: Family) -> Templates:
