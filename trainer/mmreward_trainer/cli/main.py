@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from mmreward_trainer.cli.align import align
 from mmreward_trainer.cli.calibrate import calibrate
 from mmreward_trainer.cli.card import card
 from mmreward_trainer.cli.critique import critique
@@ -25,6 +26,7 @@ app.command("critique")(critique)
 app.command("judge")(judge)
 app.command("digits")(digits)
 app.command("digits-judge")(digits_judge)
+app.add_typer(align, name="align")
 app.command("calibrate")(calibrate)
 app.command("card")(card)
 app.command("expand")(expand)

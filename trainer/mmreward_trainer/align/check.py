@@ -1,0 +1,46 @@
+"""`--check`: what a run would do, and every row that would stop it, before a step is paid for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from mmreward_trainer.align.configuration import AlignSettings
+from mmreward_trainer.align.preparation import prepare_parts
+from mmreward_trainer.align.run import column_of, tables
+from mmreward_trainer.critique.rows import RowError
+
+
+def check_policy_run(settings: AlignSettings, say: Callable[[str], None]) -> None:
+    """Read all rows of both sets, encode each once, and say how long the longest is.
+
+    Raises:
+        ConfigError, InvalidInput: what a run would raise; rows at fault are listed before.
+    """
+    parts = prepare_parts(settings)
+    column = column_of(settings)
+    refused = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, rows in zip(
+            ("train", "validation"), tables(settings, parts, Path(scratch), say), strict=True
+        ):
+            if rows is None:
+                continue
+            longest = 0
+            for row in rows.table:
+                try:
+                    batch = parts.collate([row])
+                except RowError as error:
+                    say(f"  unusable: {error}")
+                    refused += 1
+                else:
+                    longest = max(longest, batch["input_ids"].shape[1])
+            say(f"{name}: {len(rows)} pairs, the longest sequence {longest} tokens")
+            for line in rows.report["left_out"]:
+                say(f"  left out: {line}")
+            if column is not None:
+                for reason, count in column.check(rows.table).items():
+                    say(f"  {count} without {column.column} ({reason})")
+    if refused:
+        raise RowError(f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)')

@@ -1,0 +1,177 @@
+"""One run from settings to the policy's folder; can be killed at any time and resumed.
+
+OUTPUT/               the aligned policy, a plain Hugging Face folder, written at the end
+OUTPUT/run/           config.json, data/, saves/, tensorboard/; history.json and curves.png at
+                      every save; result.json at the end
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, set_seed
+
+from mmreward_trainer.align.configuration import AlignSettings, MMDPOSettings
+from mmreward_trainer.align.curves import DENSE_DPO_PANELS, MM_DPO_PANELS
+from mmreward_trainer.align.export import export_policy
+from mmreward_trainer.align.margins import ColumnMargins
+from mmreward_trainer.align.mm_dpo import MMDPOTrainer
+from mmreward_trainer.align.preparation import (
+    AlignParts,
+    make_trainer,
+    mm_dpo_config,
+    prepare_parts,
+)
+from mmreward_trainer.align.rows import PairTable, build_pairs
+from mmreward_trainer.align.trainer import PairTrainer
+from mmreward_trainer.critique.configuration import ConfigError
+from mmreward_trainer.critique.curves import draw_curves
+from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save
+from mmreward_trainer.critique.sharding import check_sharded
+
+# What may change between a run and its continuation without making it another run.
+_FREE = {"run": {"save_every_steps", "keep_saves", "cpu"}, "data": {"workers"}}
+
+Say = Callable[[str], None]
+
+
+def train_policy(settings: AlignSettings, output: Path, *, resume: bool, say: Say) -> Path:
+    """Run the training; returns the policy's folder.
+
+    Raises:
+        ConfigError: settings, rows or a model that cannot be used, or a folder of another run.
+        InvalidInput: a row that cannot be used, under the policy `error`.
+        NotFiniteLoss: the loss became NaN or infinite.
+    """
+    from accelerate import PartialState
+
+    if settings.run.cpu:
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    state = PartialState(cpu=settings.run.cpu)
+    folder = output / RUN_FOLDER
+    set_seed(settings.run.seed)
+    parts = prepare_parts(settings)
+    with state.main_process_first():
+        speaks = say if state.is_main_process else _mute
+        if state.is_main_process:
+            claim(settings, folder, resume, _FREE)
+        train, validation = tables(settings, parts, folder / "data", speaks)
+    trainer = make_trainer(
+        settings, parts, train, validation, folder, [_Keeper(settings, folder, speaks)]
+    )
+    save = last_save(folder / "saves") if resume else None
+    _describe(trainer, save, speaks)
+    trainer.train(resume_from_checkpoint=None if save is None else str(save))
+    final = folder / "final"
+    trainer.save_model(str(final))
+    found = trainer.evaluate() if validation is not None else None
+    if trainer.is_world_process_zero():
+        write_history(settings, trainer.state.log_history, folder)
+        export_policy(
+            final,
+            settings.model,
+            output,
+            dtype=settings.run.export_dtype,
+            processor=parts.processor,
+        )
+        result = {
+            "steps": trainer.state.global_step,
+            "rows": train.report,
+            "validation_rows": None if validation is None else validation.report,
+            "rows_without_margin": getattr(trainer, "lacking", {}),
+            "validation": found,
+        }
+        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    state.wait_for_everyone()
+    return output
+
+
+def tables(
+    settings: AlignSettings, parts: AlignParts, folder: Path, say: Say
+) -> tuple[PairTable, PairTable | None]:
+    """The rows of both sets.
+
+    Raises:
+        ConfigError: rows of both sets, or a set without rows.
+        InvalidInput: a row that cannot be used, under the policy `error`.
+    """
+    data = settings.data
+    column = column_of(settings)
+    options: dict[str, Any] = {
+        "number": None if column is None else column.column,
+        "optional": column is not None and column.absent is not None,
+        "check": (lambda row: parts.collate([row])) if data.unusable == "skip" else None,
+    }
+    train = build_pairs(data.train, data, folder / "train", split=data.train_split, **options)
+    say(f"training rows: {_account(train)}")
+    if not data.validation:
+        return train, None
+    validation = build_pairs(
+        data.validation, data, folder / "validation", split=data.validation_split, **options
+    )
+    say(f"validation rows: {_account(validation)}")
+    common = set(train.fingerprints).intersection(validation.fingerprints)
+    if common:
+        raise ConfigError(f"{len(common)} validation rows are training rows, too")
+    return train, validation
+
+
+def column_of(settings: AlignSettings) -> ColumnMargins | None:
+    """The column that a run reads its margins from."""
+    if not isinstance(settings, MMDPOSettings):
+        return None
+    return mm_dpo_config(settings, {"output_dir": "unused", "bf16": False}).column()
+
+
+def write_history(settings: AlignSettings, history: list[dict[str, Any]], folder: Path) -> None:
+    """The log as JSON and as curves."""
+    (folder / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+    is_mm_dpo = isinstance(settings, MMDPOSettings)
+    draw_curves(history, folder / "curves.png", MM_DPO_PANELS if is_mm_dpo else DENSE_DPO_PANELS)
+
+
+class _Keeper(TrainerCallback):  # type: ignore[misc]
+    """Writes log and curves whenever the trainer saves, and checks once that shards are real."""
+
+    def __init__(self, settings: AlignSettings, folder: Path, say: Say) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._say = say
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+        share = check_sharded(named["model"])
+        if share is not None:
+            self._say(
+                f"{share:.0%} of the trained weights are in parts on {args.world_size} processes"
+            )
+
+    def on_save(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+        if state.is_world_process_zero:
+            write_history(self._settings, state.log_history, self._folder)
+
+
+def _describe(trainer: PairTrainer, save: Path | None, say: Say) -> None:
+    parameters = list(trainer.model.parameters())
+    trained = sum(one.numel() for one in parameters if one.requires_grad)
+    say(f"{sum(one.numel() for one in parameters):,} parameters, {trained:,} trained")
+    if isinstance(trainer, MMDPOTrainer):
+        args = trainer.args
+        say(f"beta by the rule {args.beta_rule}: beta0 {args.beta:g}, w {args.w:g}, k {args.k:g}")
+        for reason, rows in trainer.lacking.items():
+            done = "dropped" if args.without_margin == "drop" else "trained with beta0"
+            say(f"{rows} pairs have no margin ({reason}): {done}")
+    if save is not None:
+        say(f"resumed from {save.name}")
+
+
+def _account(rows: PairTable) -> str:
+    names = ("pairs", "ties", "bad", "missing_images", "unusable")
+    counts = ", ".join(f"{rows.report[name]} {name.replace('_', ' ')}" for name in names)
+    return f"{counts}; fingerprint {rows.report['fingerprint'][:12]}"
+
+
+def _mute(line: str) -> None: ...
