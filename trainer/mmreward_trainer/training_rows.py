@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from array import array
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,12 +30,12 @@ from typing import Any
 
 import numpy as np
 from mmreward_client.data import PreferencePair
+from mmreward_client.data.trained_rows import fingerprint_prefix
 from mmreward_service.reward.spec import RewardSpec
 from numpy.typing import NDArray
 
 FINGERPRINTS_FILE = "training_rows.u64"
 _BYTES_PER_ROW = 8
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class TrainingRowsError(ValueError):
@@ -64,7 +63,7 @@ def write_training_rows(folder: Path, fingerprints: Iterable[str]) -> dict[str, 
     """
     prefixes = array("Q")
     for fingerprint in fingerprints:
-        prefixes.append(_prefix(fingerprint))
+        prefixes.append(fingerprint_prefix(fingerprint))
     distinct = np.unique(np.frombuffer(prefixes, dtype=np.uint64))
     content = distinct.astype(">u8").tobytes()
     _replace(folder / FINGERPRINTS_FILE, content)
@@ -124,15 +123,9 @@ def holds(known: NDArray[np.uint64], fingerprint: str) -> bool:
     Raises:
         ValueError: the fingerprint is not a SHA-256 in lower-case hexadecimal.
     """
-    value = np.uint64(_prefix(fingerprint))
+    value = np.uint64(fingerprint_prefix(fingerprint))
     place = int(np.searchsorted(known, value))
     return place < len(known) and bool(known[place] == value)
-
-
-def _prefix(fingerprint: str) -> int:
-    if not _SHA256.fullmatch(fingerprint):
-        raise ValueError(f"{fingerprint!r:.80} is no SHA-256 in lower-case hexadecimal")
-    return int(fingerprint[:16], 16)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -52,7 +52,7 @@ def build_mm_rlhf(row: SourceRow, media: RowMedia) -> PreferencePair:
     pair = pair_of_row(row, media, _COLUMNS)
     if not pair.images and pair.video is None:
         raise FieldProblem("image", "neither image nor video")
-    prompt = _without_placeholders(pair.prompt)
+    prompt = without_placeholders(pair.prompt)
     if not prompt:
         raise FieldProblem("prompt", "holds nothing but a placeholder")
     return replace(pair, prompt=prompt)
@@ -91,7 +91,8 @@ def category_of(path: object, field: str = "image") -> str:
     raise FieldProblem(field, f"no category in the path: one of {', '.join(CATEGORIES)}")
 
 
-def _without_placeholders(prompt: str) -> str:
+def without_placeholders(prompt: str) -> str:
+    """A prompt without `<image>` and `<video>`; one that has none is left as it is."""
     if not any(placeholder in prompt for placeholder in _PLACEHOLDERS):
         return prompt
     for placeholder in _PLACEHOLDERS:

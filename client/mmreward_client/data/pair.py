@@ -7,7 +7,7 @@ that a data set larger than memory can pass through. No image is decoded here an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ class PreferencePair:
     where: Where
     extra: Mapping[str, Any]
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, identity: Callable[[ImageSource], str] = ImageSource.identity) -> str:
         """SHA-256 that tells whether two rows are the same comparison, for overlap and provenance.
 
         Covered: prompt, chosen, rejected, the label (`is_tie`), the bytes of every image in order,
@@ -120,28 +120,40 @@ class PreferencePair:
         again; a row with its answers exchanged is another label and has another fingerprint.
         Each part is preceded by its length in bytes (8, big-endian): no two rows run together.
 
+        Args:
+            identity: SHA-256 of an image's bytes, where a caller has kept it.
+
         Raises:
             InvalidInput: a picture cannot be read.
         """
-        return _sha256_of_parts(
+        return sha256_of_parts(
             [
                 "tie" if self.is_tie else "pair",
                 self.prompt,
                 self.chosen,
                 self.rejected,
-                *(f"image {image.identity()}" for image in self.images),
-                *self._video_parts(),
+                *media_parts(self, identity),
             ]
         )
 
-    def _video_parts(self) -> list[str]:
-        if self.video is None:
-            return []
-        frames = [f"frame {frame.identity()}" for frame in self.video.frames]
-        return [f"video {self.video.fps!r}", *frames]
+
+def media_parts(
+    pair: PreferencePair, identity: Callable[[ImageSource], str] = ImageSource.identity
+) -> list[str]:
+    """The media of a pair as parts of a fingerprint: bytes of images, or of frames and their rate.
+
+    Raises:
+        InvalidInput: a picture cannot be read.
+    """
+    parts = [f"image {identity(image)}" for image in pair.images]
+    if pair.video is not None:
+        parts.append(f"video {pair.video.fps!r}")
+        parts += [f"frame {identity(frame)}" for frame in pair.video.frames]
+    return parts
 
 
-def _sha256_of_parts(parts: Iterable[str]) -> str:
+def sha256_of_parts(parts: Iterable[str]) -> str:
+    """SHA-256 of texts, each behind its length, so that no two lists of them run together."""
     digest = hashlib.sha256()
     for part in parts:
         # A lone surrogate can come out of JSON; a fingerprint must not fail over it.
