@@ -22,6 +22,7 @@ run parity benchmarks/parity.py
 # The slow half: transformers one by one on a third of the judgements, and fewer rounds over HTTP.
 run single_pass_medium benchmarks/single_pass.py --one-by-one 8
 run over_http_medium benchmarks/over_http.py --rounds 3 --logs "$logs"
+run groups benchmarks/groups.py --logs "$logs"
 run single_pass_small benchmarks/single_pass.py --size small
 run over_http_small benchmarks/over_http.py --size small --logs "$logs"
 run plot benchmarks/plot.py

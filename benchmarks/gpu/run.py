@@ -10,6 +10,8 @@ Steps, each a process of its own, so that one failure does not hide the others:
     single_pass            what the score costs with the configuration of Qwen2.5-VL-7B, random
                            weights (load_format dummy), the real tokenizer, bfloat16
     training_step          time and memory of a training step beside the plain loop, medium model
+    groups                 a group's comparisons in one request beside one by one without caches,
+                           the configuration of Qwen2.5-VL-7B as a stock judge
 
 A step that this machine cannot run is reported as failed, with the end of its log. The exit code is
 the number of failed steps. The second runner needs a GPU: with --small it is left out without one.
@@ -95,6 +97,20 @@ def plan(
         *("--device", "cuda" if on_gpu else "cpu", "--pairs", "1" if small else "8"),
         *("--output", str(output / "training_step.json")),
         *(["--model", str(checkpoint)] if checkpoint else []),
+        *(["--cache", str(cache)] if cache else []),
+    ]
+    judge = (
+        ["--groups", "3:1", "--max-tokens", "8", "--kv-cache-gib", "0.5", "--ways", "balanced"]
+        if small
+        else ["--groups", "4:4,8:4,16:3", "--max-tokens", "256", "--kv-cache-gib", "8"]
+    )
+    steps["groups"] = [
+        str(BENCHMARKS / "groups.py"),
+        *("--size", "medium" if small else "7b", "--dtype", dtype, "--data", photos),
+        # Larger blocks are a matter of CPUs, where they are the default.
+        *("--block", "0", "--logs", str(output), "--output", str(output / "groups.json")),
+        *judge,
+        *(["--model", str(checkpoint)] if small and checkpoint else []),
         *(["--cache", str(cache)] if cache else []),
     ]
     return steps

@@ -80,8 +80,10 @@ async def _reply(reader: asyncio.StreamReader) -> bytes:
 
 
 def _outcome(replies: list[bytes]) -> dict[str, Any]:
+    """Counts over all replies; `comparisons` are those of groups."""
     statuses: dict[str, int] = {}
-    tokens = 0
+    usage = {"prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0}
+    tokens = comparisons = 0
     for reply in replies:
         line, _, body = reply.partition(b"\n")
         code = line.split()[1].decode()
@@ -90,7 +92,15 @@ def _outcome(replies: list[bytes]) -> dict[str, Any]:
             status = item["status"]
             statuses[status] = statuses.get(status, 0) + 1
             tokens += sum(critique["tokens"] for critique in item.get("critiques", []))
-    return {"statuses": statuses, "critique_tokens": tokens}
+            comparisons += len(item.get("comparisons", []))
+        for name in usage:
+            usage[name] += content.get("usage", {}).get(name, 0)
+    return {
+        "statuses": statuses,
+        "critique_tokens": tokens,
+        "comparisons": comparisons,
+        "usage": usage,
+    }
 
 
 def _cpu_s() -> float:

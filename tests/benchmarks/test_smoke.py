@@ -85,3 +85,42 @@ def test_over_http_beside_the_bare_engine(
         assert level["service"]["critique_tokens"] == level["bare"]["critique_tokens"]
         assert level["share_of_bare"]["median"] > 0
     assert result["load_generator"]["null_endpoint"]["load_cpu_ms_per_request"] > 0
+
+
+@on_vllm
+def test_groups_beside_single_comparisons(
+    engine: str, benchmarks: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """All ways judge the same comparisons; with a real engine the group computes fewer tokens and
+    encodes its picture once, and the engine's counters say what the replies say."""
+    output = tmp_path / "groups.json"
+    run(
+        sys.executable,
+        benchmarks / "groups.py",
+        *("--model", tiny_model, "--groups", "4:1", "--max-tokens", "4", "--data", "drawn"),
+        *(
+            "--engine",
+            engine,
+            "--kv-cache-gib",
+            "0.25",
+            "--block",
+            "128" if engine == "vllm" else 0,
+        ),
+        *("--logs", tmp_path, "--output", output),
+    )
+    result = read(output)
+    ways = {one["way"]: one for one in result["measured"]}
+    counts = {way: one["comparisons"] for way, one in ways.items()}
+    assert counts.pop("balanced") == 6
+    assert set(counts.values()) == {12}
+    tokens = {ways[way]["prompt_tokens"] for way in counts}
+    assert len(tokens) == 1
+    if engine == "fake":
+        return
+    for one in ways.values():
+        assert one["engine"]["prompt_tokens"] == one["prompt_tokens"]
+        assert one["engine"]["prefix_cache_hits"] == one["cached_tokens"]
+    assert ways["one_by_one"]["computed_tokens"] == tokens.pop()
+    assert ways["group"]["computed_tokens"] < ways["one_by_one"]["computed_tokens"]
+    assert ways["group"]["engine"]["pictures_encoded"] == 1
+    assert ways["one_by_one"]["engine"]["pictures_encoded"] == 12
