@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mmreward_client.cli import data_options as d
 from mmreward_client.cli import evaluation_table
 from mmreward_client.cli import options as o
 from mmreward_client.cli.evaluate_service import Through
@@ -20,8 +21,9 @@ from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.answers import read_answers
 from mmreward_client.evaluation.benchmarks import BENCHMARKS, Benchmark, recognise
 from mmreward_client.evaluation.judged import Judged
-from mmreward_client.evaluation.questions import Key, QuestionFile
+from mmreward_client.evaluation.questions import QuestionFile
 from mmreward_client.evaluation.report import report
+from mmreward_client.evaluation.resuming import Key
 
 _BENCHMARK_OF_FORM: dict[str, Benchmark] = {
     "mm-rlhf-rewardbench": "mm-rlhf",
@@ -68,24 +70,12 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="With --form pairs: FIELD=COLUMN; repeatable.", show_default=False),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Split of a saved dataset.", show_default=False)
-    ] = None,
-    image_root: Annotated[
-        Path | None,
-        typer.Option(help="Where image paths start. Default: FILE's folder.", show_default=False),
-    ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames taken of a video's folder.")] = 16,
-    fps: Annotated[
-        float,
-        typer.Option(
-            min=0.001, max=1000, help="Rate of a video's frames where rows have no `fps`."
-        ),
-    ] = 1.0,
+    column: d.Column = None,
+    split: d.Split = None,
+    image_root: d.ImageRoot = None,
+    frames: d.FramesOfFolder = 16,
+    fps: d.FramesPerSecond = 1.0,
+    kind: o.Kind = None,
     mode: o.Mode = "generate",
     critiques: o.Critiques = 1,
     temperature: o.Temperature = None,
@@ -108,16 +98,19 @@ def evaluate(
     if (file is None) == (answers is None):
         raise typer.BadParameter("give either FILE or --answers")
     if file is not None:
-        o.check_mode(mode)
+        o.check_kind(kind, mode)
         check_output(output)
         sampling = o.Sampling(critiques, temperature, seed, max_critique_tokens, model).options()
-        check_image_root(image_root)
+        if kind is not None:
+            sampling["kind"] = kind
+        d.check_image_root(image_root)
         pictures = ReadOptions(image_root=image_root, max_frames=frames, source_fps=fps)
         questions = QuestionFile(file, pictures, mode, form, columns(column, form), split)
         keys = check_file(questions)
         answers = output or Path(f"{file.stem}.answers.jsonl")
-        # Not the model: its fingerprint says more.
-        decisive = {name: value for name, value in sampling.items() if name != "model"}
+        # Not the model: its fingerprint says more. Nor a kind that is the usual one.
+        usual = {("model", model), ("kind", "critique")}
+        decisive = {name: value for name, value in sampling.items() if (name, value) not in usual}
         request = {**decisive, "mode": mode, "frames": frames, "fps": fps}
         client = o.make_client(url, api_key, timeout_s, pin, concurrency)
         through = Through(client, sampling, request, batch_size, concurrency)
@@ -149,11 +142,6 @@ def check_benchmark(name: str | None) -> Benchmark | None:
 def check_output(output: Path | None) -> None:
     if output is not None and not output.parent.is_dir():
         raise typer.BadParameter(f"{output.parent} is no folder", param_hint="--output")
-
-
-def check_image_root(image_root: Path | None) -> None:
-    if image_root is not None and not image_root.is_dir():
-        raise typer.BadParameter(f"{image_root} is no folder", param_hint="--image-root")
 
 
 def columns(named: list[str] | None, form: str | None) -> Columns | None:

@@ -19,8 +19,9 @@ from mmreward_client.cli.files import report_bad_row
 from mmreward_client.cli.progress import progress
 from mmreward_client.cli.rows import Row
 from mmreward_client.errors import RewardError, UnknownModel
-from mmreward_client.evaluation.answering import AnswerFile, Origin
-from mmreward_client.evaluation.questions import Key, Question, QuestionFile
+from mmreward_client.evaluation.answering import AnswerFile
+from mmreward_client.evaluation.questions import Question, QuestionFile
+from mmreward_client.evaluation.resuming import Key, Origin
 from mmreward_client.schema import PairItem, PairResult
 from mmreward_client.sync import RewardClient
 
@@ -31,7 +32,8 @@ class Through:
 
     Attributes:
         sampling: request options as the client takes them.
-        request: what of the command line decides about the rewards; part of every answer.
+        request: what of the command line decides about the rewards; part of every answer, beside
+            the kind `judge` of a model that is nothing else.
     """
 
     client: RewardClient
@@ -49,7 +51,8 @@ class Through:
         wanted = self.sampling.get("model")
         for card in self.client.models().data:
             if wanted in (None, card.id):
-                return Origin(card.provenance.fingerprint, self.request)
+                kind = {"kind": "judge"} if card.kinds == ["judge"] else {}
+                return Origin(card.provenance.fingerprint, {**self.request, **kind})
         raise UnknownModel(f"the service has no model {wanted!r}", status=404, param="model")
 
     def answer(self, questions: QuestionFile, keys: Collection[Key], output: Path) -> None:

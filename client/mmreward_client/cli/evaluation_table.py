@@ -14,6 +14,21 @@ _LEGEND = (
 )
 
 
+_ORDERS_LEGEND = (
+    "A judge sees each pair in both orders; ACC above is of their mean. one order: the mean of the "
+    "two. consistent: both name the same winner. first wins: of judgements with a winner, the "
+    "answer shown first; 0.5 is no position bias."
+)
+
+_ORDER_COLUMNS = {
+    "acc_chosen_first": "chosen first ACC",
+    "acc_chosen_second": "chosen second ACC",
+    "acc_one_order": "one order ACC",
+    "order_consistency": "consistent",
+    "first_wins": "first wins",
+    "ties": "ties",
+}
+
 # A narrower table would lose columns; a terminal breaks its lines instead.
 _LEAST_COLUMNS = 130
 
@@ -24,6 +39,9 @@ def show(report: dict[str, Any]) -> None:
     console.width = max(console.width, _LEAST_COLUMNS)
     console.print(table(report))
     console.print(_LEGEND, style="bright_black", soft_wrap=True, markup=False)
+    if report["overall"]["orders"] is not None:
+        console.print(orders_table(report))
+        console.print(_ORDERS_LEGEND, style="bright_black", soft_wrap=True, markup=False)
     if report["macro_acc"] is not None:
         console.print(f"mean of the categories: {share(report['macro_acc'])}", soft_wrap=True)
     if report["calibration"] is not None:
@@ -56,6 +74,26 @@ def table(report: dict[str, Any]) -> Table:
     for name, figures in [*report["categories"].items(), ("overall", report["overall"])]:
         # Text: a category of someone's own file may look like markup.
         made.add_row(*map(Text, [name, *_cells(figures)]))
+    return made
+
+
+def orders_table(report: dict[str, Any]) -> Table:
+    """The figures of a judge's two orders, each with its 95 % interval."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    made.add_column("both orders", no_wrap=True)
+    made.add_column("pairs", justify="right", no_wrap=True)
+    for name in _ORDER_COLUMNS.values():
+        made.add_column(name, justify="right", no_wrap=True)
+    for name, figures in [*report["categories"].items(), ("overall", report["overall"])]:
+        found = figures["orders"]
+        cells = ["0", *["-"] * len(_ORDER_COLUMNS)]
+        if found is not None:
+            shown = (
+                f"{share(found[key])} {interval(found[f'{key}_ci95'], '[]')}"
+                for key in _ORDER_COLUMNS
+            )
+            cells = [str(found["pairs"]), *shown]
+        made.add_row(*map(Text, [name, *cells]))
     return made
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
+from mmreward_client.schema import Kind as ModelKind
 from mmreward_client.sync import RewardClient
 
 MODES = ("generate", "given", "none")
+KINDS = get_args(ModelKind)
 
 Images = Annotated[
     list[Path] | None,
@@ -26,6 +28,14 @@ Fps = Annotated[
 ]
 Mode = Annotated[
     str, typer.Option(help="generate: the model writes the critique; given; none: no critique.")
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        help="judge: both answers compared with each other, in both orders; critique: each by "
+        "itself. Default: what the model is, critique where it is both.",
+        show_default=False,
+    ),
 ]
 Critiques = Annotated[int, typer.Option(min=1, help="Critiques sampled for each response.")]
 Temperature = Annotated[
@@ -82,6 +92,15 @@ def make_client(
 def check_mode(mode: str) -> None:
     if mode not in MODES:
         raise typer.BadParameter(f"{mode!r} is none of {', '.join(MODES)}", param_hint="--mode")
+
+
+def check_kind(kind: str | None, mode: str) -> None:
+    """The kind and its mode: a judge writes its comparison, there is nothing to give to it."""
+    check_mode(mode)
+    if kind is not None and kind not in KINDS:
+        raise typer.BadParameter(f"{kind!r} is none of {', '.join(KINDS)}", param_hint="--kind")
+    if kind == "judge" and mode != "generate":
+        raise typer.BadParameter("a judge has the mode generate only", param_hint="--mode")
 
 
 def media_fields(images: list[Path] | None, fps: float | None) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def pairs(
         ),
     ] = None,
     fps: o.Fps = None,
+    kind: o.Kind = None,
     mode: o.Mode = "generate",
     critiques: o.Critiques = 1,
     temperature: o.Temperature = None,
@@ -62,7 +63,8 @@ def pairs(
     strict: o.Strict = False,
 ) -> None:
     sampling = o.Sampling(critiques, temperature, seed, max_critique_tokens, model)
-    request = {**sampling.options(), "beta": _beta(beta0, w, k, basis)}
+    o.check_kind(kind, mode)
+    request = {**sampling.options(), "beta": _beta(beta0, w, k, basis), "kind": kind}
     client = o.make_client(url, api_key, timeout_s, pin, concurrency)
     if file is not None:
         if images or prompt or chosen or rejected:
@@ -79,7 +81,6 @@ def pairs(
         return
     if not (prompt and chosen and rejected):
         raise typer.BadParameter("--prompt, --chosen and --rejected are needed, or --file")
-    o.check_mode(mode)
     given = [text for text in (chosen_critique, rejected_critique) if text]
     if len(given) != (2 if mode == "given" else 0):
         raise typer.BadParameter("--mode given, and only it, needs both critiques")

@@ -2,126 +2,43 @@
 
 A line is the benchmark's row with these fields added: `rewards` and `critic` as the released
 evaluation of MM-RLHF writes them, `delta`, `prob`, `status`, `error`, and where they come from:
-`fingerprint` (provenance of the service), `request` (mode and sampling), `row_sha256`. A failed
-pair has null rewards, on which the released metric script stops: it knows no failure.
+`fingerprint` (provenance of the service), `request` (mode and sampling), `row_sha256`. Of a judge
+`orders` holds δ of both orders, and `critic` its two judgements, the one with the chosen answer
+shown first before the other: a judgement is about both answers. A failed pair has null rewards, on
+which the released metric script stops: it knows no failure.
 
-Resuming keeps every line that has rewards and asks for the rest again: rows not reached, rows that
-failed, and a last line that a kill cut in two. (The released script resumes by id, and so loses the
-remaining pairs of a question that was half answered.) Lines of another model, of other sampling, or
-of rows that the benchmark file does not hold are refused: a file has one origin. The file is locked
-while it is written, so that two processes cannot write it; changed picture files are not noticed.
+How the file is resumed says `resuming.py`. (The released script resumes by id, and so loses the
+remaining pairs of a question that was half answered.) Changed picture files are not noticed.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any
 
-from mmreward_client.data.source import json_object
-from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.answers import judged
-from mmreward_client.evaluation.questions import Key, Question, row_sha256
-from mmreward_client.evaluation.single_writer import lock, open_locked
+from mmreward_client.evaluation.questions import Question, row_sha256
+from mmreward_client.evaluation.resuming import Key, Lines, Origin, ResumedFile
 from mmreward_client.schema import PairResult, Scored
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What gives the rewards: two answers of the same row from the same origin are one answer."""
-
-    fingerprint: str
-    request: Mapping[str, Any]
+def _is_answered(row: dict[str, Any]) -> bool:
+    return judged(row).rewards is not None
 
 
-class AnswerFile:
-    """The file, opened for adding to what is already in it.
+_LINES = Lines(row_sha256, _is_answered, "the benchmark file")
 
-    Attributes:
-        answered: keys of the questions whose answers were kept.
-        asked_again: lines that were dropped because they had no rewards or were cut.
 
-    Raises:
-        OSError: the file cannot be read or written.
-        InvalidInput: it holds something else than answers of this origin to these questions, or
-            another process is writing it.
-    """
+class AnswerFile(ResumedFile):
+    """A file of pairs with their rewards, opened for adding to what is already in it."""
 
     def __init__(self, path: Path, origin: Origin, asked: Collection[Key]) -> None:
-        self.path = path
-        self._origin = origin
-        self._file = open_locked(path)
-        try:
-            self._file.seek(0)
-            lines = self._file.read().splitlines(keepends=True)
-            kept = self._kept(lines, asked)
-            self.answered = frozenset(kept)
-            self.asked_again = sum(bool(line.strip()) for line in lines) - len(kept)
-            if len(kept) < len(lines):
-                self._file = _replaced(self._file, path, b"".join(kept.values()))
-        except BaseException:
-            self._file.close()
-            raise
+        super().__init__(path, origin, asked, _LINES)
 
     def add(self, question: Question, result: PairResult) -> None:
         """Write the answer; once this returns, a kill of this process does not lose it."""
-        line = json.dumps(answer(question, result, self._origin)) + "\n"
-        self._file.write(line.encode("ascii"))
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _kept(self, lines: list[bytes], asked: Collection[Key]) -> dict[Key, bytes]:
-        kept: dict[Key, bytes] = {}
-        seen: Counter[str] = Counter()
-        for number, line in enumerate(lines, start=1):
-            cut = number == len(lines) and not line.endswith(b"\n")
-            if not line.strip() or cut:
-                continue
-            try:
-                row = json_object(line)
-                self._check_origin(row)
-                if judged(row).rewards is None:
-                    continue
-                digest = row_sha256(row)
-                key = (digest, seen[digest])
-                if key not in asked:
-                    raise InvalidInput("answers no row of the benchmark file")
-            except InvalidInput as error:
-                raise InvalidInput(f"{self.path}:{number}: {error}") from None
-            seen[digest] += 1
-            kept[key] = line
-        return kept
-
-    def _check_origin(self, row: dict[str, Any]) -> None:
-        found = row.get("fingerprint")
-        if found != self._origin.fingerprint:
-            raise InvalidInput(
-                f"is of fingerprint {found}, the service is {self._origin.fingerprint}: "
-                "name another answer file"
-            )
-        if row.get("request") != dict(self._origin.request):
-            raise InvalidInput(
-                f"was asked for with {row.get('request')}, now {dict(self._origin.request)}: "
-                "name another answer file"
-            )
+        self.write(answer(question, result, self.origin))
 
 
 def answer(question: Question, result: PairResult, origin: Origin) -> dict[str, Any]:
@@ -129,11 +46,17 @@ def answer(question: Question, result: PairResult, origin: Origin) -> dict[str, 
     rewards = None
     if result.status == "ok" and result.chosen is not None and result.rejected is not None:
         rewards = [result.chosen.score, result.rejected.score]
+    judge: dict[str, Any] = {}
+    critic = [_critique(result.chosen), _critique(result.rejected)]
+    if result.orders is not None:
+        judge = {"orders": list(result.orders)}
+        critic = _judgements(result.chosen)
     return {
         **question.row,
         "rewards": rewards,
-        "critic": [_critique(result.chosen), _critique(result.rejected)],
+        "critic": critic,
         "delta": result.delta,
+        **judge,
         "prob": result.prob,
         "status": result.status,
         "error": result.error,
@@ -148,18 +71,9 @@ def _critique(scored: Scored | None) -> str | None:
     return texts[0] if texts else None
 
 
-def _replaced(file: BinaryIO, path: Path, content: bytes) -> BinaryIO:
-    """The file with other content, locked; at every moment the old or the new content is there."""
-    beside = path.with_name(path.name + ".part").open("wb")
-    try:
-        # Locked before it has the name: nobody else gets in between.
-        lock(beside, path)
-        beside.write(content)
-        beside.flush()
-        os.fsync(beside.fileno())
-        os.replace(beside.name, path)
-    except BaseException:
-        beside.close()
-        raise
-    file.close()
-    return beside
+def _judgements(scored: Scored | None) -> list[str | None]:
+    """The first judgement of each order; a judge's critiques are those of one order, then of the
+    other, equally many."""
+    found = scored.critiques if scored is not None else []
+    half = len(found) // 2
+    return [found[0].text, found[half].text] if half else [None, None]

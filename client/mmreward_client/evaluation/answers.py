@@ -4,10 +4,10 @@
      "rewards": [1.25, -0.5]}
 
 `rewards` is [chosen, rejected] as the released evaluation of MM-RLHF writes it, null or with a null
-in it for a failed pair. `status`, `error` and `prob` are read where they are there; a status other
-than `ok` is a failed pair whatever stands in `rewards`. A number that is not finite is a failure
-and no reward. Anything else out of shape ends the reading with file and line: a metric over the
-rest of a damaged file would look like a result.
+in it for a failed pair. `status`, `error`, `prob` and a judge's `orders` are read where they are
+there; a status other than `ok` is a failed pair whatever stands in `rewards`. A number that is not
+finite is a failure and no reward. Anything else out of shape ends the reading with file and line: a
+metric over the rest of a damaged file would look like a result.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def judged(row: dict[str, Any]) -> Judged:
         media=_media(row),
         group=_group(row),
         prob=_prob(row),
+        orders=_orders(row),
     )
 
 
@@ -124,6 +125,21 @@ def _float(number: int | float) -> float:
         return float(number)
     except OverflowError:  # JSON has integers that no double can hold
         return math.inf
+
+
+def _orders(row: dict[str, Any]) -> tuple[float, float] | None:
+    found = row.get("orders")
+    if found is None:
+        return None
+    if not isinstance(found, list) or len(found) != 2:
+        raise InvalidInput("`orders` is not [δ with chosen first, δ with chosen second]")
+    for delta in found:
+        if isinstance(delta, bool) or not isinstance(delta, int | float):
+            raise InvalidInput(f"`orders` holds {type(delta).__name__}, expected two numbers")
+    first, second = _float(found[0]), _float(found[1])
+    if not (math.isfinite(first) and math.isfinite(second)):
+        raise InvalidInput("`orders` holds a number that is not finite")
+    return first, second
 
 
 def _prob(row: dict[str, Any]) -> float | None:

@@ -52,7 +52,7 @@ def acc_by_id(pairs: Iterable[Judged], *, seed: int = SEED) -> Interval | None:
         rights = [pair.is_right for pair in question if pair.is_right is not None]
         if rights:
             tallies.append((sum(rights), len(rights)))
-    return _bootstrap(tallies, seed)
+    return bootstrap(tallies, seed)
 
 
 def acc_plus_by_id(pairs: Iterable[Judged], *, seed: int = SEED) -> Interval | None:
@@ -61,11 +61,14 @@ def acc_plus_by_id(pairs: Iterable[Judged], *, seed: int = SEED) -> Interval | N
     outcomes = [all(right) for right in rights if None not in right]
     if len(set(outcomes)) < 2:
         return wilson(sum(outcomes), len(outcomes))
-    return _bootstrap([(int(outcome), 1) for outcome in outcomes], seed)
+    return bootstrap([(int(outcome), 1) for outcome in outcomes], seed)
 
 
-def _bootstrap(tallies: list[tuple[int, int]], seed: int) -> Interval | None:
-    """Percentiles 2.5 and 97.5 of right / total when (right, total) tallies are drawn anew."""
+def bootstrap(tallies: list[tuple[int, int]], seed: int) -> Interval | None:
+    """Percentiles 2.5 and 97.5 of right / total when (right, total) tallies are drawn anew.
+
+    One tally per question, every total above 0. None where there is one question, or all alike.
+    """
     count = len(tallies)
     if count < 2:
         return None

@@ -18,6 +18,7 @@ class Judged:
         media: path of the image or video as the row gives it, empty if there is none.
         group: the row's own `category`, or its `source`; None if it has neither.
         prob: calibrated probability that the chosen response is the better one.
+        orders: of a judge, delta with the chosen response shown first, and with it shown second.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Judged:
     media: str = ""
     group: str | None = None
     prob: float | None = None
+    orders: tuple[float, float] | None = None
 
     @property
     def delta(self) -> float | None:

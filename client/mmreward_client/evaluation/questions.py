@@ -28,15 +28,13 @@ from mmreward_client.data.source import SourceRow
 from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.answers import judged
 from mmreward_client.evaluation.question_rows import answer_row, plain_row
+from mmreward_client.evaluation.resuming import Key
 
 # What an answer file adds to a row; left out of the key, so that answers can be asked anew.
 ANSWER_FIELDS = (
-    *("rewards", "critic", "delta", "prob", "status", "error"),
+    *("rewards", "critic", "delta", "orders", "prob", "status", "error"),
     *("fingerprint", "request", "row_sha256"),
 )
-
-Key = tuple[str, int]
-"""SHA-256 of a row's own fields, and which of several equal rows it is."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from mmreward_client.evaluation.accuracy import measure
@@ -12,6 +12,7 @@ from mmreward_client.evaluation.benchmarks import CATEGORIES, Benchmark, by_cate
 from mmreward_client.evaluation.curves import calibration
 from mmreward_client.evaluation.intervals import SEED, acc_by_id, acc_plus_by_id, wilson
 from mmreward_client.evaluation.judged import Judged
+from mmreward_client.evaluation.orders import Share, measure_orders
 
 
 def report(pairs: Sequence[Judged], benchmark: Benchmark, *, seed: int = SEED) -> dict[str, Any]:
@@ -53,11 +54,26 @@ def figures(pairs: Sequence[Judged], *, seed: int = SEED) -> dict[str, Any]:
         "coverage": found.coverage,
         "acc_failed_as_wrong": found.acc_failed_as_wrong,
         "acc_plus_failed_as_wrong": found.acc_plus_failed_as_wrong,
+        "orders": _orders(pairs, seed),
         "baselines": {
             "random": asdict(random_scorer(pairs)),
             "longer_wins": asdict(longer_wins(pairs)),
         },
     }
+
+
+def _orders(pairs: Sequence[Judged], seed: int) -> dict[str, Any] | None:
+    """What a judge does when answers change places; None of pairs that were not judged twice."""
+    found = measure_orders(pairs, seed=seed)
+    if found is None:
+        return None
+    said: dict[str, Any] = {"pairs": found.pairs}
+    for field in fields(found):
+        share = getattr(found, field.name)
+        if isinstance(share, Share):
+            said[field.name] = share.share
+            said[f"{field.name}_ci95"] = _listed(share.ci95)
+    return said
 
 
 def _calibration(pairs: Sequence[Judged]) -> dict[str, Any] | None:

@@ -7,8 +7,9 @@ import json
 import pytest
 from mmreward_client.data.options import ReadOptions
 from mmreward_client.errors import InvalidInput
-from mmreward_client.evaluation.answering import AnswerFile, Origin
+from mmreward_client.evaluation.answering import AnswerFile
 from mmreward_client.evaluation.questions import read_questions
+from mmreward_client.evaluation.resuming import Origin
 from mmreward_client.schema import PairResult, Scored
 
 ORIGIN = Origin("sha256:f00d", {"mode": "generate"})

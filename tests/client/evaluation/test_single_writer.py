@@ -8,8 +8,9 @@ import os
 import pytest
 from mmreward_client.data.options import ReadOptions
 from mmreward_client.errors import InvalidInput
-from mmreward_client.evaluation.answering import AnswerFile, Origin
+from mmreward_client.evaluation.answering import AnswerFile
 from mmreward_client.evaluation.questions import QuestionFile
+from mmreward_client.evaluation.resuming import Origin
 from mmreward_client.evaluation.single_writer import open_locked
 from mmreward_client.schema import PairResult, Scored
 
@@ -37,6 +38,7 @@ def test_another_process_is_kept_out_until_it_is_over(tmp_path):
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=hold, args=(path, theirs))
     process.start()
+    assert ours.poll(120), "the other process has not come up"
     assert ours.recv() == "held"
     with pytest.raises(InvalidInput, match=r"a\.jsonl is being written by another process"):
         open_locked(path)

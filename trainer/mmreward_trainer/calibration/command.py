@@ -18,7 +18,8 @@ from mmreward_client.cli.evaluate_service import Through
 from mmreward_client.data import ReadOptions
 from mmreward_client.data.forms import columns_of
 from mmreward_client.errors import RewardError
-from mmreward_client.evaluation.questions import Key, QuestionFile
+from mmreward_client.evaluation.questions import QuestionFile
+from mmreward_client.evaluation.resuming import Key
 from mmreward_service.reward.checkpoint import CheckpointError, load_spec, weights_fingerprint
 from mmreward_service.reward.spec import Calibration, Kind, Mode, RewardSpec
 from rich.console import Console
@@ -216,6 +217,8 @@ def _ask(
         _check_weights(settings, client, notes)
         for critiques in settings.critiques:
             sampling: dict[str, Any] = {"critiques": critiques, "seed": settings.seed}
+            if settings.kind == "judge":
+                sampling["kind"] = settings.kind
             request = {**sampling, "mode": settings.mode}
             request |= {"frames": settings.frames, "fps": settings.fps}
             through = Through(client, sampling, request, settings.batch_size, settings.concurrency)

@@ -22,7 +22,8 @@ from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.answers import judged
 from mmreward_client.evaluation.benchmarks import category_of, recognise
 from mmreward_client.evaluation.judged import Judged
-from mmreward_client.evaluation.questions import Key, row_sha256
+from mmreward_client.evaluation.questions import row_sha256
+from mmreward_client.evaluation.resuming import Key
 from mmreward_service.reward.spec import Mode
 from numpy.typing import NDArray
 

@@ -15,7 +15,8 @@ from typing import Any
 from mmreward_client.data import ImageSource, PreferencePair, VideoSource, Where
 from mmreward_client.data.fields import flag
 from mmreward_client.errors import InvalidInput
-from mmreward_client.evaluation.questions import Key, Question, QuestionFile
+from mmreward_client.evaluation.questions import Question, QuestionFile
+from mmreward_client.evaluation.resuming import Key
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mmreward_client.cli import data_options as d
 
 
 def calibrate(
@@ -57,21 +58,11 @@ def calibrate(
         str | None,
         typer.Option(help="What PAIRS holds, as for `mmreward evaluate`.", show_default=False),
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="With --form pairs: FIELD=COLUMN; repeatable.", show_default=False),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Split of a saved dataset.", show_default=False)
-    ] = None,
-    image_root: Annotated[
-        Path | None,
-        typer.Option(help="Where image paths start. Default: PAIRS' folder.", show_default=False),
-    ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames taken of a video's folder.")] = 16,
-    fps: Annotated[
-        float, typer.Option(min=0.001, max=1000, help="Rate of its frames, where rows have none.")
-    ] = 1.0,
+    column: d.Column = None,
+    split: d.Split = None,
+    image_root: d.ImageRoot = None,
+    frames: d.FramesOfFolder = 16,
+    fps: d.FramesPerSecond = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of sampling, bootstrap and folds.")] = 0,
     api_key: Annotated[
         str | None, typer.Option(envvar="MMREWARD_API_KEY", help="Bearer key.", show_default=False)
@@ -96,8 +87,7 @@ def calibrate(
     for path, hint in ((pairs, "PAIRS"), *((one, "--answers") for one in answers or [])):
         if not path.exists():
             raise typer.BadParameter(f"{path} is not there", param_hint=hint)
-    if image_root is not None and not image_root.is_dir():
-        raise typer.BadParameter(f"{image_root} is no folder", param_hint="--image-root")
+    d.check_image_root(image_root)
 
     from mmreward_client.cli.evaluate import columns
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from mmreward_client.cli import data_options as d
 
 from mmreward_trainer.cli.expand_steps import carry_out, failures_end_the_command, rehearse, say
 
@@ -37,17 +38,9 @@ def expand(
         str,
         typer.Option(help="mm-rlhf, pairs, rlhf-v, vl-rewardbench or mm-rlhf-rewardbench."),
     ] = "mm-rlhf",
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="With --form pairs: FIELD=COLUMN; repeatable.", show_default=False),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Split of a saved dataset.", show_default=False)
-    ] = None,
-    image_root: Annotated[
-        Path | None,
-        typer.Option(help="Where image paths start. Default: FILE's folder.", show_default=False),
-    ] = None,
+    column: d.Column = None,
+    split: d.Split = None,
+    image_root: d.ImageRoot = None,
     bad_rows: Annotated[
         str, typer.Option(help="error or skip; skipped rows are counted.")
     ] = "error",
@@ -213,8 +206,7 @@ def _check_paths(file: Path, output: Path, image_root: Path | None) -> None:
         raise typer.BadParameter(f"{output.parent} is no folder", param_hint="--output")
     if output.exists() and (output.is_dir() or output.samefile(file)):
         raise typer.BadParameter(f"{output} is a folder, or FILE itself", param_hint="--output")
-    if image_root is not None and not image_root.is_dir():
-        raise typer.BadParameter(f"{image_root} is no folder", param_hint="--image-root")
+    d.check_image_root(image_root)
 
 
 @contextmanager
