@@ -93,12 +93,13 @@ def judge(
         for comparison, [one] in zip(chunk, written, strict=True):
             text = renderer.decode(one.token_ids)
             judged.append(
-                _judgement(comparison, text, len(one.token_ids), finished=one.score is not None)
+                read_judgement(comparison, text, len(one.token_ids), finished=one.score is not None)
             )
     return judged
 
 
-def _judgement(comparison: Comparison, text: str, tokens: int, *, finished: bool) -> Judgement:
+def read_judgement(comparison: Comparison, text: str, tokens: int, *, finished: bool) -> Judgement:
+    """Status and scores of a text, as the service reads it; a text cut off has no scores."""
     if not finished:
         return Judgement(comparison, text, tokens, "truncated", None)
     scores = parse_scores(text, SCORE_RANGE)
