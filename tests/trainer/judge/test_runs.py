@@ -1,0 +1,198 @@
+"""Whole runs of `mmreward-train judge`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmreward_service.reward.checkpoint import load_head, load_spec, write_spec
+from mmreward_service.reward.spec import Calibration
+from mmreward_trainer.critique.configuration import ConfigError
+from mmreward_trainer.judge.check import check_run
+from mmreward_trainer.judge.run import train_judge
+from mmreward_trainer.training_rows import holds, read_training_rows, write_training_rows
+from PIL import Image
+from safetensors.torch import load_file
+from tiny_models import build_tiny_checkpoint
+
+from .conftest import Stock, Trained, colour_row, judge_config, write_rows
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[3]
+TIMEOUT_S = 400
+
+
+def test_a_run_leaves_a_judge_curves_and_an_account(trained: Trained) -> None:
+    """A falling loss, rewards, figures before and after, and a folder that is a judge."""
+    losses = [one["loss"] for one in trained.history("sft") if "loss" in one]
+    assert len(losses) == 24
+    assert losses[-1] < losses[0]
+    log = trained.history("rl")
+    assert [one["step"] for one in log if "reward" in one] == [1, 2, 3, 4]
+    assert [one["step"] for one in log if "eval_pairs" in one] == [0, 4]
+    run = trained.output / "run"
+    for stage in ("sft", "rl"):
+        with Image.open(run / stage / "curves.png") as picture:
+            assert picture.width > 600
+        assert list((run / stage / "tensorboard").glob("events.*"))
+    result = json.loads((run / "result.json").read_text())
+    assert result["rows"]["pairs"] == 12
+    # Neither the bare pair nor the tie can be learned from; of the second stage only the tie not.
+    assert (result["stages"]["sft"]["pairs"], result["stages"]["sft"]["left_out"]) == (10, 2)
+    assert (result["stages"]["rl"]["pairs"], result["stages"]["rl"]["left_out"]) == (11, 1)
+    assert result["stages"]["rl"]["before"]["eval_pairs"] == 4
+    assert result["validation"]["eval_pairs"] == 4
+    spec = load_spec(trained.output)
+    assert (spec.kinds, spec.head, spec.golden) == (["judge"], None, [])
+    assert spec.training_rows["rows"] == 12
+    assert spec.max_tokens("judge") == 16
+    weights = load_file(trained.output / "model.safetensors")
+    assert not any(name.startswith("reward_head.") for name in weights)
+    card = (trained.output / "README.md").read_text()
+    assert "mmreward-train judge" in card
+    assert json.loads((run / "config.json").read_text())["rl"]["kl"] == 0.02
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    trained: Trained, stock: Stock, colours: Path, tmp_path: Path
+) -> None:
+    """kill -9 in the second stage: the same rollouts, rewards and weights to the last bit."""
+    output = tmp_path / "killed"
+    file = tmp_path / "settings.json"
+    file.write_text(trained.config.model_dump_json())
+    program = (
+        "import json, sys\n"
+        "from pathlib import Path\n"
+        "from mmreward_trainer.judge.configuration import JudgeConfig\n"
+        "from mmreward_trainer.judge.run import train_judge\n"
+        "config = JudgeConfig.model_validate_json(Path(sys.argv[1]).read_text())\n"
+        "train_judge(config, Path(sys.argv[2]), resume=False, say=print)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(file), str(output)],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+    )  # fmt: skip
+    marker = output / "run" / "rl" / "saves" / "checkpoint-2" / "trainer_state.json"
+    deadline = time.monotonic() + TIMEOUT_S
+    while not marker.is_file():
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (output / "config.json").exists()
+    said: list[str] = []
+    train_judge(trained.config, output, resume=True, say=said.append)
+    assert "sft: done before" in said
+    assert "rl: resumed from checkpoint-2" in said
+    again = Trained(trained.config, output, said)
+    assert again.history("rl") == trained.history("rl")
+    weights = [(one.output / "model.safetensors").read_bytes() for one in (trained, again)]
+    assert weights[0] == weights[1]
+
+
+def test_a_critique_model_becomes_a_judge_as_well(colours: Path, tmp_path: Path) -> None:
+    """Head and slot stay; what was measured of the old weights goes, and the run says so loudly."""
+    start, output = tmp_path / "start", tmp_path / "both"
+    start.mkdir()
+    old = build_tiny_checkpoint(start, "qwen2_5_vl")
+    seen = "ab" * 32
+    stale = Calibration(mode="generate", temperature=2.0, interval_95=(1, 3), errors=5, pairs=50)
+    update = {"calibration": [stale], "training_rows": write_training_rows(start, [seen])}
+    write_spec(start, old.model_copy(update=update))
+    config = judge_config(
+        start, colours, stages=["sft"], sft__max_steps=1, data__validation=[], lora={"rank": 2},
+        run__gradient_checkpointing=True, sft__warm_up_share=0.0, sft__learning_rate=1e-2,
+    )  # fmt: skip
+    said: list[str] = []
+    train_judge(config, output, resume=False, say=said.append)
+    spec = load_spec(output)
+    assert spec.kinds == ["critique", "judge"]
+    assert (spec.head, spec.score_slot) == (old.head, old.score_slot)
+    assert spec.calibration == []
+    assert len(spec.golden) == 4
+    assert any("WARNING" in line and "calibration" in line for line in said)
+    assert any("WARNING" in line and "golden" in line for line in said)
+    old_head, new_head = load_head(start, old), load_head(output, spec)
+    for name, tensor in old_head.state_dict().items():
+        assert torch.equal(tensor, new_head.state_dict()[name])
+    known = read_training_rows(output, spec)
+    assert holds(known, seen)
+    assert len(known) == 13
+    # Adapters are merged: the language model has moved, the vision tower has not.
+    before, after = (load_file(folder / "model.safetensors") for folder in (start, output))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any("layers" in name for name in moved)
+    assert not any("visual" in name for name in moved)
+
+
+def test_adapters_are_reinforced(stock: Stock, colours: Path, tmp_path: Path) -> None:
+    """With adapters the reference is the model without them, and the export has them merged."""
+    start = stock("qwen2_5_vl")
+    config = judge_config(
+        start, colours, stages=["rl"], rl__max_steps=2, data__validation=[], lora={"rank": 2},
+        rl__warm_up_share=0.0, rl__learning_rate=1e-2, run__gradient_checkpointing=True,
+        rl__updates=2,
+    )  # fmt: skip
+    train_judge(config, tmp_path / "out", resume=False, say=lambda line: None)
+    log = Trained(config, tmp_path / "out", []).history("rl")
+    first, second = [one for one in log if "kl" in one]
+    assert first["kl"] == pytest.approx(0, abs=1e-6)
+    assert "reward" in first
+    assert "reward" not in second  # another update by the same rollouts
+    before, after = (load_file(f / "model.safetensors") for f in (start, tmp_path / "out"))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert all("layers" in name and "visual" not in name for name in moved)
+    if first["reward_std"] > 0:
+        assert moved
+
+
+def test_check_names_every_row_that_would_stop_a_run(stock: Stock, tmp_path: Path) -> None:
+    """Both a contradicting judgement and one without scores, with file and line."""
+    rows = [colour_row(i, tmp_path) for i in range(4)]
+    rows[1]["judgement"] = "\\boxed{1, 9}"
+    rows[2]["judgement_swapped"] = "It is better."
+    write_rows(tmp_path / "train.jsonl", rows)
+    said: list[str] = []
+    config = judge_config(stock("qwen2_5_vl"), tmp_path, data__validation=[])
+    with pytest.raises(ConfigError, match="2 rows cannot be trained on"):
+        check_run(config, said.append)
+    assert said[0].startswith("train: 4 pairs, 4 with a judgement, 0 ties")
+    assert any("train.jsonl:2: judgement: the scores 1 and 9" in line for line in said)
+    assert any("train.jsonl:3: judgement_swapped: the judgement holds no" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rl__rollouts_per_batch": 3}, "no multiple of rollouts_per_batch"),
+        ({"sft__pairs_per_batch": 3, "stages": ["sft"]}, "no multiple of pairs_per_batch"),
+    ],
+)
+def test_settings_that_do_not_divide_are_named(
+    stock: Stock, colours: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    """Before anything is trained."""
+    config = judge_config(stock("qwen2_5_vl"), colours, **({"stages": ["rl"]} | changes))
+    with pytest.raises(ConfigError, match=message):
+        train_judge(config, tmp_path / "out", resume=False, say=lambda line: None)
+    with pytest.raises(ConfigError, match="holds a run"):
+        train_judge(config, tmp_path / "out", resume=False, say=lambda line: None)
+
+
+def test_rows_without_judgements_cannot_be_learned_from(stock: Stock, tmp_path: Path) -> None:
+    """The message says what is missing; reinforcement needs none of it."""
+    rows = [colour_row(i, tmp_path, judgement=None, judgement_swapped=None) for i in range(2)]
+    write_rows(tmp_path / "train.jsonl", rows)
+    config = judge_config(stock("qwen2_5_vl"), tmp_path, data__validation=[])
+    with pytest.raises(ConfigError, match="sft: no row has a judgement or two reasons"):
+        train_judge(config, tmp_path / "out", resume=False, say=lambda line: None)
