@@ -48,10 +48,13 @@ def test_the_documented_fields_are_the_models() -> None:
     for model in (
         schema.ScoreRequest,
         schema.PairsRequest,
+        schema.GroupsRequest,
         schema.ScoreItem,
         schema.PairItem,
+        schema.GroupItem,
         schema.ScoreReply,
         schema.PairsReply,
+        schema.GroupsReply,
         schema.GetRewardReply,
         schema.ErrorReply,
         schema.ModelList,

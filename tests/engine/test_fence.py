@@ -117,7 +117,7 @@ def make_config(folder):
     def make(**changes):
         ours = VllmEngine(folder, dtype="float32", max_model_len=256, kv_cache_gib=0.1)
         arguments = AsyncEngineArgs(**{**ours._arguments, **changes})
-        register_class("Qwen2_5_VLForConditionalGeneration")
+        register_class("MMRewardQwen2_5_VL")
         return arguments.create_engine_config(), ours.spec
 
     return make

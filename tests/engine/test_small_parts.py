@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmreward_service.engine.protocol import ImageRefused, Media
+from mmreward_service.engine.vllm.arguments import engine_arguments, policy_warning
 from mmreward_service.engine.vllm.media import prompt_fields
 from mmreward_service.engine.vllm.plugin import register
 from mmreward_service.engine.vllm.provenance import fingerprint, processor_limits
@@ -54,6 +55,18 @@ def test_frames_travel_with_their_times_where_the_model_wants_them():
     assert metadata["do_sample_frames"] is False
     (bare,) = prompt_fields(media, video_metadata=False)["multi_modal_data"]["video"]
     assert np.array_equal(bare, frames)
+
+
+def test_requests_take_turns_unless_the_user_says_otherwise(tmp_path):
+    """Our default is the policy that honours priorities; another one is allowed, with a warning."""
+    options = dict.fromkeys(("model_class", "max_model_len", "kv_cache_gib"))
+    options |= {"folder": tmp_path, "served_name": "m", "dtype": "auto", "max_num_seqs": None}
+    options |= {"enforce_eager": True, "max_images": 1, "on_cpu": True}
+    ours = engine_arguments(**options, extra={})["scheduling_policy"]
+    theirs = engine_arguments(**options, extra={"scheduling_policy": "fcfs"})["scheduling_policy"]
+    assert (ours, theirs) == ("priority", "fcfs")
+    assert policy_warning(ours) is None
+    assert "order of arrival" in policy_warning(theirs)
 
 
 def test_video_id_depends_on_frames_order_and_rate():

@@ -109,7 +109,15 @@ class Groups:
 async def _play(
     asker: Asker, item: GroupItem, entrants: Entrants, games: list[Game]
 ) -> list[Comparison]:
-    """All comparisons side by side, on pictures that are decoded once and held meanwhile."""
+    """All comparisons at once, on pictures that are decoded once and held meanwhile.
+
+    No comparison is sent ahead of its siblings to fill the caches. vLLM (0.32) registers the blocks
+    of a prompt when it schedules them, not when they are computed, so siblings in the same step
+    share them. Measured on a CPU with blocks of 32 tokens, 56 comparisons of 8 answers about a new
+    picture: of 42,000 prompt tokens 8,300 were computed, and as many with a leader sent ahead, with
+    a leader for every first answer, in any order of the list, and one by one, which took twice as
+    long as all at once.
+    """
     at = entrants.first_at
 
     async with AsyncExitStack() as held:

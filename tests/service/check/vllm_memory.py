@@ -14,7 +14,7 @@ def main(folder: Path) -> None:
     from mmreward_service.engine.vllm import fence
     from mmreward_service.engine.vllm.arguments import engine_arguments
     from mmreward_service.engine.vllm.environment import prepare_environment
-    from mmreward_service.engine.vllm.plugin import register_class
+    from mmreward_service.engine.vllm.plugin import ARCHITECTURES, register_class
 
     prepare_environment(enforce_eager=True)
     from vllm import LLM
@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
     _, architecture = fence.check_checkpoint(folder)
     arguments = engine_arguments(
         folder=folder,
-        architecture=architecture,
+        model_class=ARCHITECTURES[architecture],
         served_name="m",
         dtype="bfloat16",
         max_model_len=512,
@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
         on_cpu=True,
         extra={},
     )
-    register_class(architecture)
+    register_class(ARCHITECTURES[architecture])
     llm = LLM(**arguments)
     engine = llm.llm_engine
     worker = engine.engine_core.engine_core.model_executor.driver_worker.worker

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from vllm.distributed import get_pp_group
 
-from mmreward_service.engine.vllm.weights import rename_for_vllm
+from mmreward_service.engine.vllm.weights import RenamingModel
 from mmreward_service.reward.checkpoint import CheckpointError, tokenizer_size
 from mmreward_service.reward.head import HEAD_PREFIX, RewardHead
 from mmreward_service.reward.slot import write_slot
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 
-class ScoreSlotModel:
+class ScoreSlotModel(RenamingModel):
     """Mix-in placed before a vLLM model class: `class X(ScoreSlotModel, StockClass)`.
 
     Under tensor parallelism hidden states and gathered logits are the same on every rank, so the
@@ -62,7 +62,7 @@ class ScoreSlotModel:
         )
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
-        """Head tensors into the head, all others, renamed where need be, to the parent."""
+        """Head tensors into the head, all others to the parents."""
         found: dict[str, torch.Tensor] = {}
 
         def without_head() -> Iterable[tuple[str, torch.Tensor]]:
@@ -72,8 +72,7 @@ class ScoreSlotModel:
                 else:
                     yield name, tensor
 
-        stock = rename_for_vllm(without_head(), self._names_of_parameters())
-        loaded: set[str] = super().load_weights(stock)  # type: ignore[misc]
+        loaded = super().load_weights(without_head())
         return loaded | self._load_head(found)
 
     def _load_head(self, found: dict[str, torch.Tensor]) -> set[str]:
@@ -89,7 +88,3 @@ class ScoreSlotModel:
                 )
             parameter.data.copy_(found[name])
         return {HEAD_PREFIX + name for name, _ in self.reward_head.named_parameters()}
-
-    def _names_of_parameters(self) -> set[str]:
-        module: Any = self
-        return {name for name, _ in module.named_parameters()}

@@ -1,4 +1,8 @@
-"""The four model families with a reward head. All that differs between them is the parent."""
+"""The four model families with a reward head. All that differs between them is the parent.
+
+And a family without one, for a judge alone: vLLM's own class would refuse folders that transformers
+5 has written.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from vllm.model_executor.models.qwen2_vl import Qwen2VLForConditionalGeneration
 from vllm.model_executor.models.qwen3_vl import Qwen3VLForConditionalGeneration
 
 from mmreward_service.engine.vllm.adapter import ScoreSlotModel
+from mmreward_service.engine.vllm.weights import RenamingModel
 
 
 class MMRewardQwen2VL(ScoreSlotModel, Qwen2VLForConditionalGeneration):
@@ -23,4 +28,8 @@ class MMRewardQwen3VL(ScoreSlotModel, Qwen3VLForConditionalGeneration):
 
 
 class MMRewardLlavaOnevision(ScoreSlotModel, LlavaOnevisionForConditionalGeneration):
+    pass
+
+
+class MMRewardPlainLlavaOnevision(RenamingModel, LlavaOnevisionForConditionalGeneration):
     pass

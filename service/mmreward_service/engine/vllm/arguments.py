@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mmreward_service.engine.vllm.fence import RAW_LOGITS
-from mmreward_service.engine.vllm.plugin import ARCHITECTURES
+
+FAIR_POLICY = "priority"
 
 _GIB = 1 << 30
 _CPU_KV_CACHE_GIB = 1.0
@@ -15,7 +16,7 @@ _CPU_KV_CACHE_GIB = 1.0
 def engine_arguments(
     *,
     folder: Path,
-    architecture: str | None,
+    model_class: str | None,
     served_name: str,
     dtype: str,
     max_model_len: int | None,
@@ -30,7 +31,7 @@ def engine_arguments(
     everything but the model class and the raw logits.
 
     Args:
-        architecture: the stock class that ours with a reward head replaces; None: no head.
+        model_class: ours that replaces the one of the folder; None: vLLM's own.
     """
     ours: dict[str, Any] = {
         "model": str(folder),
@@ -40,7 +41,8 @@ def engine_arguments(
         "max_num_seqs": max_num_seqs,
         "enforce_eager": enforce_eager,
         "enable_prefix_caching": True,
-        "scheduling_policy": "priority",
+        # By the tags of `fairness`. Another policy of the user's ignores them.
+        "scheduling_policy": FAIR_POLICY,
         "limit_mm_per_prompt": {"image": max_images, "video": 1},
         # Only the sampling we ask for: no defaults from the folder.
         "generation_config": "vllm",
@@ -54,6 +56,16 @@ def engine_arguments(
         ours["block_size"] = 32
     given = {name: value for name, value in ours.items() if value is not None}
     overrides = dict(extra.get("hf_overrides") or {})
-    if architecture is not None:
-        overrides["architectures"] = [ARCHITECTURES[architecture]]
+    if model_class is not None:
+        overrides["architectures"] = [model_class]
     return {**given, **extra, "hf_overrides": overrides, "logprobs_mode": RAW_LOGITS}
+
+
+def policy_warning(policy: str) -> str | None:
+    """What it means that requests do not take turns; None where they do."""
+    if policy == FAIR_POLICY:
+        return None
+    return (
+        f"scheduling_policy {policy!r} takes critiques in order of arrival: whoever comes "
+        "after a large group waits for all of it"
+    )

@@ -31,10 +31,14 @@ from mmreward_service.engine.protocol import (
     TokenUsage,
 )
 from mmreward_service.engine.vllm import fence
-from mmreward_service.engine.vllm.arguments import engine_arguments
+from mmreward_service.engine.vllm.arguments import engine_arguments, policy_warning
 from mmreward_service.engine.vllm.environment import device_is_cpu, prepare_environment
 from mmreward_service.engine.vllm.media import prompt_fields
-from mmreward_service.engine.vllm.plugin import register_class
+from mmreward_service.engine.vllm.plugin import (
+    ARCHITECTURES,
+    WITHOUT_HEAD,
+    register_class,
+)
 from mmreward_service.engine.vllm.provenance import describe_engine
 from mmreward_service.engine.vllm.readings import Reader
 from mmreward_service.engine.vllm.versions import version_warning, vllm_version
@@ -89,10 +93,14 @@ class VllmEngine:
         self._folder = Path(checkpoint).resolve()
         extra = dict(engine_args or {})
         fence.check_arguments(extra)
-        self._spec, self._architecture = (
+        self._spec, architecture = (
             fence.check_checkpoint(self._folder)
             if stock_judge is None
             else (stock_judge_spec(stock_judge), None)
+        )
+        names = read_config(self._folder).get("architectures") or [""]
+        self._model_class = (
+            WITHOUT_HEAD.get(str(names[0])) if architecture is None else ARCHITECTURES[architecture]
         )
         self._renderer = PromptRenderer.from_checkpoint(self._folder, self._spec)
         self._name = served_name or self._folder.name
@@ -102,7 +110,7 @@ class VllmEngine:
         self._eager = enforce_eager
         self._arguments = engine_arguments(
             folder=self._folder,
-            architecture=self._architecture,
+            model_class=self._model_class,
             served_name=self._name,
             dtype=dtype,
             max_model_len=max_model_len,
@@ -118,7 +126,6 @@ class VllmEngine:
             end_of_turn_id=self._renderer.end_of_turn_id,
             decode=self._renderer.decode,
         )
-        names = read_config(self._folder).get("architectures") or [""]
         self._video_metadata = str(names[0]).startswith("Qwen")
         self._request_numbers = itertools.count()
         self._llm: AsyncLLM | None = None
@@ -176,10 +183,12 @@ class VllmEngine:
 
         arguments = AsyncEngineArgs(**self._arguments)
         # After vLLM has loaded its plug-ins, which name the classes by string.
-        if self._architecture is not None:
-            register_class(self._architecture)
+        if self._model_class is not None:
+            register_class(self._model_class)
         config = arguments.create_engine_config()
         fence.check_config(config, self._spec)
+        if warning := policy_warning(config.scheduler_config.policy):
+            logger.warning(warning)
         return AsyncLLM.from_vllm_config(config)
 
     async def close(self) -> None:

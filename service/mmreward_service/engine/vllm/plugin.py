@@ -19,17 +19,20 @@ ARCHITECTURES = {
 }
 """Architecture of a checkpoint's config.json -> ours, with a reward head and a score slot."""
 
+WITHOUT_HEAD = {"LlavaOnevisionForConditionalGeneration": "MMRewardPlainLlavaOnevision"}
+"""The same for a judge alone, where vLLM's own class cannot read every folder."""
+
 
 def register() -> None:
     """Add our architectures to vLLM's registry; may be called any number of times."""
     from vllm import ModelRegistry
 
-    for name in ARCHITECTURES.values():
+    for name in (*ARCHITECTURES.values(), *WITHOUT_HEAD.values()):
         ModelRegistry.register_model(name, f"{_CLASSES}:{name}")
 
 
-def register_class(architecture: str) -> None:
-    """Register the class behind a stock architecture name itself, importing it here and now.
+def register_class(name: str) -> None:
+    """Register one of our classes itself, importing it here and now.
 
     A class known by its string alone is examined by vLLM in a subprocess, which costs a start many
     seconds, and the findings are kept under a checksum of our few lines, not of vLLM's class, so
@@ -37,5 +40,4 @@ def register_class(architecture: str) -> None:
     """
     from vllm import ModelRegistry
 
-    name = ARCHITECTURES[architecture]
     ModelRegistry.register_model(name, getattr(importlib.import_module(_CLASSES), name))

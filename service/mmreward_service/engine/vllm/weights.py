@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 import torch
 
@@ -25,3 +26,15 @@ def rename_for_vllm(
     nested_tower = any(name.startswith(_NESTED) for name in vllm_names)
     for name, tensor in weights:
         yield (_FLAT_TOWER.sub(r"\1vision_model.\2.", name) if nested_tower else name), tensor
+
+
+class RenamingModel:
+    """Mix-in placed before a vLLM model class: it reads the names that the class does not know."""
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
+        module: Any = self
+        names = {name for name, _ in module.named_parameters()}
+        loaded: set[str] = super().load_weights(  # type: ignore[misc]
+            rename_for_vllm(weights, names)
+        )
+        return loaded
