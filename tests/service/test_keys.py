@@ -22,7 +22,7 @@ async def test_every_route_but_the_public_ones_asks(locked: httpx2.AsyncClient) 
     """A route that is added later is locked, or this test fails."""
     app = locked._transport.app  # type: ignore[attr-defined]
     paths = set(app.openapi()["paths"])
-    assert paths - PUBLIC == {"/v1/score", "/v1/pairs", "/v1/models", "/get_reward"}
+    assert paths - PUBLIC == {"/v1/score", "/v1/pairs", "/v1/groups", "/v1/models", "/get_reward"}
     for path, operations in app.openapi()["paths"].items():
         for method, operation in operations.items():
             reply = await locked.request(method, path)
@@ -48,7 +48,7 @@ async def test_every_route_but_the_public_ones_asks(locked: httpx2.AsyncClient) 
 async def test_a_wrong_key_is_401_with_a_challenge(locked: httpx2.AsyncClient, header: str) -> None:
     """The answer says which scheme is meant and nothing about the keys; no body is read."""
     headers = {"Authorization": header.encode("latin-1")} if header else {}
-    for path in ("/v1/score", "/v1/pairs", "/get_reward"):
+    for path in ("/v1/score", "/v1/pairs", "/v1/groups", "/get_reward"):
         reply = await locked.post(path, content=b"not even JSON", headers=headers)
         assert reply.status_code == 401
         assert reply.headers["WWW-Authenticate"] == "Bearer"

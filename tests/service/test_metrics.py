@@ -48,7 +48,7 @@ async def test_requests_and_items_are_counted_by_outcome(
 async def test_series_exist_before_anything_happens(client: httpx2.AsyncClient) -> None:
     """A ratio or an alert must not be blind until the first failure."""
     names = await samples(client)
-    for route in ("/v1/score", "/v1/pairs", "/get_reward", "/v1/models", "/ready"):
+    for route in ("/v1/score", "/v1/pairs", "/v1/groups", "/get_reward", "/v1/models", "/ready"):
         for outcome in ("ok", "invalid", "overloaded", "deadline", "cancelled", "error"):
             labels = (("outcome", outcome), ("route", route))
             assert ("mmreward_requests_total", labels) in names

@@ -14,7 +14,7 @@ from mmreward_service.engine.fake import FakeEngine
 from mmreward_service.engine.protocol import EngineDead, ImageRefused
 from service_kit import picture_uri, serving
 
-ROUTES = ("/v1/score", "/v1/pairs")
+ROUTES = ("/v1/score", "/v1/pairs", "/v1/groups")
 
 
 def check(reply: httpx2.Response, status: int, code: str, param: str | None = None) -> str:
