@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather as gather_tensors
+from datasets import Dataset
 from mmreward_client import dynamic_beta
 
 from mmreward_trainer.align import betas
@@ -108,12 +109,11 @@ class MMDPOTrainer(PairTrainer):
         self.margin_source = column if margin_source is None else margin_source
         if args.beta_rule in ("released-implicit", "plain"):
             self.margin_source = None
-        self.lacking: dict[str, int] = {}
-        if isinstance(self.margin_source, ColumnMargins):
-            for table in (arguments.get("train_dataset"), arguments.get("eval_dataset")):
-                if hasattr(table, "select_columns") and hasattr(table, "__len__"):
-                    for reason, rows in self.margin_source.check(table).items():
-                        self.lacking[reason] = self.lacking.get(reason, 0) + rows
+        self.lacking: dict[str, int] = {}  # reason -> training rows without a margin
+        for name in ("eval_dataset", "train_dataset"):
+            table = arguments.get(name)
+            if isinstance(self.margin_source, ColumnMargins) and isinstance(table, Dataset):
+                self.lacking = self.margin_source.check(table)
         if args.beta_rule == "paper":
             self.margin_name = "delta"
         elif args.beta_rule == "released-column":
@@ -180,15 +180,17 @@ class MMDPOTrainer(PairTrainer):
         rule, beta0, w = self.args.beta_rule, self.beta, self.args.w
         assert w is not None
         plain = torch.full_like(margin, beta0)
-        if rule == "plain":
+        # A batch's own β says nothing of held-out pairs, whose last batch may be of one pair.
+        if rule == "plain" or (rule == "released-implicit" and not self.model.training):
             return plain
         if rule == "released-implicit":
             return self._implicit(leads, w).expand(len(margin))
-        found = {
-            "paper": lambda: dynamic_beta(margin, beta0=beta0, w=w, k=self.args.k),
-            "released-column": lambda: betas.released_column(margin, beta0, w),
-            "given": lambda: margin,
-        }[rule]()
+        if rule == "paper":
+            found = dynamic_beta(margin, beta0=beta0, w=w, k=self.args.k)
+        elif rule == "released-column":
+            found = betas.released_column(margin, beta0, w)
+        else:
+            found = margin
         lacks = torch.tensor([one.value is None for one in batch[MARGINS]])
         return torch.where(lacks, plain, found)
 

@@ -122,6 +122,8 @@ def mm_dpo_config(settings: MMDPOSettings, common: dict[str, Any]) -> MMDPOConfi
         basis=loss.basis,
         margin_column=loss.column,
         without_margin=loss.without_margin,
+        # A last forward pass of one pair would be too small for the batch-level beta.
+        dataloader_drop_last=loss.rule == "released-implicit",
     )
 
 
@@ -179,6 +181,4 @@ def _arguments(settings: AlignSettings, folder: Path, *, validates: bool) -> dic
         "logging_nan_inf_filter": False,
         "report_to": ["tensorboard"],
         "dataloader_num_workers": settings.data.workers,
-        # A last forward pass of one pair would be one too small for the batch-level beta.
-        "dataloader_drop_last": getattr(settings.loss, "rule", "") == "released-implicit",
     }

@@ -75,8 +75,8 @@ def build_pairs(
     settings = data.model_dump(
         mode="json", exclude={"train", "validation", "train_split", "validation_split", "workers"}
     )
-    source = {"files": [str(file) for file in files], "split": split, "number": number,
-              "data": settings}  # fmt: skip
+    names = [str(file) for file in files]
+    source = {"files": names, "split": split, "number": number, "data": settings}
     if (folder / REPORT_FILE).is_file():
         report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
         if report["source"] != source:
@@ -100,7 +100,7 @@ def build_pairs(
         if account.fingerprints:
             raise
     if not account.fingerprints:
-        raise ConfigError(f"no pair is left of {', '.join(source['files'])}: {account.counts()}")
+        raise ConfigError(f"no pair is left of {', '.join(names)}: {account.counts()}")
     if number is not None and optional and not account.has_number:
         table = table.remove_columns(number)
     table.save_to_disk(str(folder / "table"))

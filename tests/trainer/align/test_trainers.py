@@ -1,0 +1,432 @@
+"""Whole steps of tiny models with pictures, against plain transformers and against TRL."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from mmreward_client import dynamic_beta
+from mmreward_trainer.align.dense_dpo import DenseDPOConfig, DenseDPOTrainer
+from mmreward_trainer.align.margins import Margin, MarginError, Row
+from mmreward_trainer.align.mm_dpo import MMDPOConfig, MMDPOTrainer
+from mmreward_trainer.align.token_weights import DenseWeights
+from mmreward_trainer.align.trainer import PairTrainer
+from peft import LoraConfig
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from trl import DPOConfig, DPOTrainer
+
+from .conftest import Policies, example
+
+DELTAS = [0.7, None, -2.0, 4.0]
+Log = dict[str, float]
+
+
+def settings(folder: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "output_dir": str(folder / "out"), "use_cpu": True, "bf16": False, "report_to": [],
+        "per_device_train_batch_size": 2, "gradient_checkpointing": False,
+        "dataloader_pin_memory": False, "disable_tqdm": True, "logging_steps": 1, **more,
+    }  # fmt: skip
+
+
+def moved(trainer: DPOTrainer, seed: int = 1) -> None:
+    """Move the policy away from its reference, or every lead would be 0."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
+
+
+def rows_of(count: int, pictures: Sequence[int] = (1,), **columns: Sequence[Any]) -> list[Row]:
+    """Fresh each time: TRL's collator changes what it is given."""
+    return [
+        example(i, pictures=pictures[i % len(pictures)])
+        | {name: values[i] for name, values in columns.items()}
+        for i in range(count)
+    ]
+
+
+def loss_of(trainer: PairTrainer, rows: list[Row]) -> float:
+    trainer.model.eval()
+    with torch.no_grad():
+        return float(trainer.compute_loss(trainer.model, trainer.data_collator(rows)))
+
+
+def padded_left(batch: dict[str, Any]) -> dict[str, Any]:
+    """The same rows with their padding in front."""
+    widths = batch["attention_mask"].sum(1)
+    full = batch["input_ids"].shape
+    turned = dict(batch)
+    for name, value in batch.items():
+        if isinstance(value, torch.Tensor) and value.shape == full:
+            turned[name] = torch.stack(
+                [row.roll(int(full[1] - width)) for row, width in zip(value, widths, strict=True)]
+            )
+    return turned
+
+
+def plain_token_log_probs(model: Any, folder: Path, row: Row, side: str) -> tuple[Any, list[int]]:
+    """(log-probabilities, ids) of the tokens of one answer, alone, by transformers."""
+    processor = AutoProcessor.from_pretrained(folder)
+    content = [{"type": "image"}] * len(row["images"])
+    content = [*content, {"type": "text", "text": row["prompt"][0]["content"]}]
+    question = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    answer = row[side][0]["content"] + "<|im_end|>\n"
+    prompt = processor(images=[row["images"]], text=[question], return_tensors="pt")
+    ids = processor.tokenizer(answer, add_special_tokens=False, return_tensors="pt").input_ids
+    inputs = dict(prompt)
+    start = inputs["input_ids"].shape[1]
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], 1)
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    if "mm_token_type_ids" in inputs:
+        inputs["mm_token_type_ids"] = torch.cat(
+            [inputs["mm_token_type_ids"], torch.zeros_like(ids)], 1
+        )
+    with torch.no_grad():
+        logits = model(**inputs).logits[0, start - 1 : -1].float()
+    return logits.log_softmax(-1).gather(1, ids[0, :, None])[:, 0], ids[0].tolist()
+
+
+def plain_models(trainer: DPOTrainer, folder: Path) -> tuple[Any, Any]:
+    """Policy and reference without anything of TRL in them."""
+    policy, reference = (
+        AutoModelForImageTextToText.from_pretrained(folder).eval() for _ in range(2)
+    )
+    policy.load_state_dict(trainer.model.state_dict())
+    return policy, reference
+
+
+@pytest.fixture(scope="module")
+def mm_dpo(policies: Policies, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Builds trainers whose policies have moved."""
+
+    def build(family: str = "qwen2_5_vl", pictures: Sequence[int] = (1,), **more: Any) -> Any:
+        rows = rows_of(4, pictures, delta=DELTAS)
+        trainer = MMDPOTrainer(
+            model=str(policies(family)),
+            args=MMDPOConfig(**settings(tmp_path_factory.mktemp("mm"), **more)),
+            train_dataset=Dataset.from_list(rows),
+        )
+        moved(trainer)
+        return trainer
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("family", "pictures"),
+    [("qwen2_5_vl", (1, 2)), ("qwen3_vl", (2,)), ("llava_onevision", (1,))],
+)
+def test_a_step_is_that_of_plain_transformers(
+    mm_dpo: Callable[..., Any], policies: Policies, family: str, pictures: Sequence[int]
+) -> None:
+    """Pictures, several of them, padding on either side: the paper's loss with SFT term."""
+    trainer = mm_dpo(family, pictures, loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.25])
+    policy, reference = plain_models(trainer, policies(family))
+    losses, nll, tokens = [], 0.0, 0
+    for row, delta in zip(rows_of(4, pictures), DELTAS, strict=True):
+        if delta is None:
+            continue
+        sums = {}
+        for side in ("chosen", "rejected"):
+            found, ids = plain_token_log_probs(policy, policies(family), row, side)
+            other, _ = plain_token_log_probs(reference, policies(family), row, side)
+            sums[side] = float(found.sum() - other.sum())
+            if side == "chosen":
+                nll, tokens = nll - float(found.sum()), tokens + len(ids)
+        lead = torch.tensor(dynamic_beta(delta) * (sums["chosen"] - sums["rejected"]))
+        losses.append(float(-F.logsigmoid(lead)))
+    expected = sum(losses) / 3 + 0.25 * nll / tokens
+    assert max(losses) > min(losses) + 0.01
+    batch = trainer.data_collator(rows_of(4, pictures, delta=DELTAS))
+    trainer.model.eval()
+    for one in (batch, padded_left(batch)):
+        with torch.no_grad():
+            assert float(trainer.compute_loss(trainer.model, one)) == pytest.approx(
+                expected, rel=2e-4
+            )
+    assert not torch.equal(batch["attention_mask"], padded_left(batch)["attention_mask"])
+
+
+def test_without_a_beta_of_its_own_a_pair_has_trls_loss(
+    mm_dpo: Callable[..., Any], policies: Policies, tmp_path: Path
+) -> None:
+    """`plain` with the SFT term against TRL's own trainer on the same weights and batch."""
+    types = {"loss_type": ["sigmoid", "sft"], "loss_weights": [0.7, 0.5]}
+    ours = mm_dpo(beta_rule="plain", **types)
+    theirs = DPOTrainer(
+        model=str(policies()),
+        args=DPOConfig(**settings(tmp_path, **types, remove_unused_columns=False)),
+        train_dataset=Dataset.from_list(rows_of(4)),
+    )
+    moved(theirs)
+    theirs.model.eval()
+    with torch.no_grad():
+        expected = float(theirs.compute_loss(theirs.model, theirs.data_collator(rows_of(4))))
+    assert loss_of(ours, rows_of(4)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_step_is_the_same_however_it_is_cut(mm_dpo: Callable[..., Any]) -> None:
+    """A dropped pair is one less in the mean of the step, not of its own small batch."""
+    trainer = mm_dpo(loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.25])
+    kept = [i for i, delta in enumerate(DELTAS) if delta is not None]
+
+    def step(cut: list[list[int]]) -> tuple[float, torch.Tensor]:
+        rows = rows_of(4, delta=DELTAS)
+        batches = [trainer.data_collator([rows[i] for i in part]) for part in cut]
+        device = torch.device("cpu")
+        batches, totals = trainer.get_batch_samples(iter(batches), len(batches), device)
+        trainer.model.train()
+        trainer.model.zero_grad()
+        total = 0.0
+        for batch in batches:
+            loss = trainer.compute_loss(trainer.model, batch, num_items_in_batch=totals)
+            loss.backward()
+            total += float(loss.detach())
+        gradient = trainer.model.get_output_embeddings().weight.grad
+        return total, gradient.clone()
+
+    whole, gradient = step([[0, 1, 2, 3]])
+    for cut in ([[0], [1], [2], [3]], [[0, 1], [2, 3]], [kept], [[1], kept]):
+        loss, other = step(cut)
+        assert loss == pytest.approx(whole, rel=1e-5)
+        torch.testing.assert_close(other, gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_a_pair_without_a_margin_can_have_beta0(mm_dpo: Callable[..., Any]) -> None:
+    """Which is the beta of a margin of zero."""
+    trainer = mm_dpo(without_margin="beta0")
+    zero = [0.0 if one is None else one for one in DELTAS]
+    found = loss_of(trainer, rows_of(4, delta=DELTAS))
+    assert found == pytest.approx(loss_of(trainer, rows_of(4, delta=zero)), rel=1e-6)
+    dropping = mm_dpo(without_margin="drop")
+    assert found != pytest.approx(loss_of(dropping, rows_of(4, delta=DELTAS)), rel=1e-3)
+
+
+def test_the_log_tells_betas_margins_and_what_was_dropped(
+    mm_dpo: Callable[..., Any], policies: Policies, tmp_path: Path
+) -> None:
+    """Over the pairs of a line, not over batches; the validation loss leaves dropped pairs out."""
+    trainer = MMDPOTrainer(
+        model=str(policies()),
+        args=MMDPOConfig(
+            **settings(tmp_path, per_device_train_batch_size=1, gradient_accumulation_steps=4,
+                       max_steps=1, per_device_eval_batch_size=3, save_strategy="no")
+        ),
+        train_dataset=Dataset.from_list(rows_of(4, delta=[-1.0, None, 0.0, 40.0])),
+        eval_dataset=Dataset.from_list(rows_of(4, delta=[None, 1.0, None, None])),
+    )  # fmt: skip
+    assert trainer.lacking == {"null": 1}
+    trainer.train()
+    line: Log = next(one for one in trainer.state.log_history if "beta/mean" in one)
+    assert (line["pairs/used"], line["pairs/dropped"], line["pairs/without_margin"]) == (3, 1, 1)
+    assert line["delta/mean"] == pytest.approx(13.0)
+    assert line["delta/p50"] == pytest.approx(0.0)
+    assert line["beta/mean"] == pytest.approx((0.1 + 0.1 + 0.15) / 3)
+    assert line["beta/at_lower"] == pytest.approx(2 / 3)
+    assert line["beta/at_upper"] == pytest.approx(1 / 3)
+    found = trainer.evaluate()
+    assert found["eval_pairs/dropped"] == 3
+    only = loss_of(trainer, rows_of(4, delta=[None, 1.0, None, None])[1:2])
+    assert found["eval_loss"] == pytest.approx(only, rel=1e-5)
+
+
+def test_another_source_of_margins_is_asked_for_each_batch(
+    policies: Policies, tmp_path: Path
+) -> None:
+    """With the rows as they are in the data set, and one answer per row."""
+
+    class FromText:
+        def margins(self, rows: Sequence[Row]) -> list[Margin]:
+            return [Margin(float(len(row["chosen"][0]["content"])) / 10) for row in rows]
+
+    trainer = MMDPOTrainer(
+        model=str(policies()),
+        args=MMDPOConfig(**settings(tmp_path)),
+        margin_source=FromText(),
+        train_dataset=Dataset.from_list(rows_of(2)),
+    )
+    moved(trainer)
+    lengths = [len(row["chosen"][0]["content"]) / 10 for row in rows_of(2)]
+    from_column = loss_of(trainer, rows_of(2))
+    other = MMDPOTrainer(
+        model=str(policies()),
+        args=MMDPOConfig(**settings(tmp_path)),
+        train_dataset=Dataset.from_list(rows_of(2, delta=lengths)),
+    )
+    moved(other)
+    assert loss_of(other, rows_of(2, delta=lengths)) == pytest.approx(from_column, rel=1e-6)
+
+
+def test_the_released_implicit_rule_has_one_beta_for_a_batch(mm_dpo: Callable[..., Any]) -> None:
+    """Drawn alike at the same step; of a single pair it is refused before the first step."""
+    trainer = mm_dpo(beta_rule="released-implicit")
+    batch = trainer.data_collator(rows_of(4))
+    trainer.model.train()
+    found = []
+    for _ in range(2):
+        trainer.__dict__.pop("_last_place", None)
+        with torch.no_grad():
+            tokens = trainer._token_log_probs(trainer.model, batch)
+            found.append(trainer.figures(tokens, batch).beta)
+    assert torch.equal(found[0], found[1])
+    assert len(set(found[0].tolist())) == 1
+    assert found[0][0] != pytest.approx(0.1, rel=1e-4)
+    assert loss_of(trainer, rows_of(1)) == pytest.approx(
+        loss_of(mm_dpo(beta_rule="plain"), rows_of(1)), rel=1e-6
+    )
+    with pytest.raises(ValueError, match="of a single pair are none"):
+        mm_dpo(beta_rule="released-implicit", per_device_train_batch_size=1)
+    with pytest.raises(ValueError, match="dataloader_drop_last where one pair would remain"):
+        mm_dpo(beta_rule="released-implicit", per_device_train_batch_size=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loss_type": ["ipo"]}, "enters the sigmoid loss only"),
+        ({"loss_type": ["sigmoid", "hinge"]}, "enters the sigmoid loss only"),
+        ({"loss_type": ["sft"]}, "enters the sigmoid loss only"),
+        ({"ld_alpha": 0.5}, "ld_alpha"),
+        ({"use_weighting": True}, "use_weighting"),
+        ({"f_divergence_type": "js_divergence"}, "f_divergence_type"),
+        ({"label_smoothing": 0.1}, "label_smoothing"),
+        ({"beta_rule": "papers"}, "beta_rule is one of"),
+        ({"w": -0.1}, "w must be finite"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    mm_dpo: Callable[..., Any], change: dict[str, Any], message: str
+) -> None:
+    """A setting without effect is a wrong result with a right name."""
+    with pytest.raises(ValueError, match=message):
+        mm_dpo(**change)
+
+
+def test_a_margin_that_is_not_a_number_stops_before_the_first_step(
+    policies: Policies, tmp_path: Path
+) -> None:
+    """Named by its row, counted from 1."""
+    with pytest.raises(MarginError, match="row 3: delta is no finite number: nan"):
+        MMDPOTrainer(
+            model=str(policies()),
+            args=MMDPOConfig(**settings(tmp_path)),
+            train_dataset=Dataset.from_list(rows_of(3, delta=[0.1, 0.2, float("nan")])),
+        )
+
+
+def test_with_adapters_the_reference_is_the_model_without_them(
+    policies: Policies, tmp_path: Path
+) -> None:
+    """At first every lead is 0; after a move the reference still says what it said."""
+    trainer = MMDPOTrainer(
+        model=str(policies()),
+        args=MMDPOConfig(**settings(tmp_path)),
+        train_dataset=Dataset.from_list(rows_of(2, delta=[1.0, 2.0])),
+        peft_config=LoraConfig(r=2, target_modules=r".*language_model.*q_proj"),
+    )
+    batch = trainer.data_collator(rows_of(2, delta=[1.0, 2.0]))
+    trainer.model.eval()
+    with torch.no_grad():
+        before = trainer._token_log_probs(trainer.model, batch)
+        moved(trainer)
+        after = trainer._token_log_probs(trainer.model, batch)
+    assert torch.equal(before.policy, before.reference)
+    assert torch.equal(before.reference, after.reference)
+    assert not torch.equal(after.policy, after.reference)
+
+
+@pytest.fixture(scope="module")
+def dense(policies: Policies, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Builds dense trainers whose policies have moved as those of `mm_dpo` have."""
+
+    def build(weights: DenseWeights | None = None, **more: Any) -> Any:
+        trainer = DenseDPOTrainer(
+            model=str(policies()),
+            args=DenseDPOConfig(**settings(tmp_path_factory.mktemp("dense"), **more)),
+            weights=weights,
+            train_dataset=Dataset.from_list(rows_of(4)),
+        )
+        moved(trainer)
+        return trainer
+
+    return build
+
+
+def test_with_weights_of_one_dense_dpo_is_dpo(
+    dense: Callable[..., Any], mm_dpo: Callable[..., Any]
+) -> None:
+    """To the last bit."""
+    sums = DenseWeights(gamma=1.0, normalise=False, insertions=True, whole_sequence=False)
+    found = loss_of(dense(sums, beta=0.1), rows_of(4, (1, 2)))
+    assert found == loss_of(mm_dpo(beta_rule="plain"), rows_of(4, (1, 2)))
+
+
+@pytest.mark.parametrize("form", ["paper", "released"])
+def test_a_dense_step_is_that_of_plain_transformers(
+    dense: Callable[..., Any], policies: Policies, form: str
+) -> None:
+    """Weights from the answers' own tokens, in policy and reference, padding on either side."""
+    trainer = dense(form=form)
+    gamma, beta = {"paper": (5.0, 0.5), "released": (1.1, 0.1)}[form]
+    models = plain_models(trainer, policies())
+    losses = []
+    for row in rows_of(4, (1, 2)):
+        sides = {
+            side: [plain_token_log_probs(model, policies(), row, side) for model in models]
+            for side in ("chosen", "rejected")
+        }
+        # The end of the prompt's turn as the template writes it: the context of the comparison.
+        context = AutoProcessor.from_pretrained(policies()).tokenizer("<|im_start|>assistant\n")
+        changed = dict(
+            zip(
+                sides,
+                trainer.weights.changed(
+                    [0, *context.input_ids], sides["chosen"][0][1], sides["rejected"][0][1]
+                ),
+                strict=True,
+            )
+        )
+        assert any(changed["rejected"])
+        ratios = {}
+        for side, (policy, reference) in sides.items():
+            weights = [gamma if flag else 1.0 for flag in changed[side]]
+            total = sum(
+                weight * (float(p) - float(q))
+                for weight, p, q in zip(weights, policy[0], reference[0], strict=True)
+            )
+            ratios[side] = total / sum(weights) if form == "paper" else total
+        lead = torch.tensor(beta * (ratios["chosen"] - ratios["rejected"]))
+        losses.append(float(-F.logsigmoid(lead)))
+    batch = trainer.data_collator(rows_of(4, (1, 2)))
+    turned = padded_left(copy.copy(batch))
+    trainer.model.eval()
+    for one in (batch, turned):
+        with torch.no_grad():
+            assert float(trainer.compute_loss(trainer.model, one)) == pytest.approx(
+                sum(losses) / 4, rel=2e-4
+            )
+
+
+def test_a_dense_run_logs_what_was_corrected(dense: Callable[..., Any]) -> None:
+    """Shares of tokens, and the pairs in which nothing was."""
+    trainer = dense(form="paper", max_steps=1, save_strategy="no")
+    trainer.train()
+    line: Log = next(one for one in trainer.state.log_history if "changed/chosen" in one)
+    assert 0 < line["changed/chosen"] < 1
+    assert line["pairs/without_change"] == 0
+
+
+def test_a_cut_answer_is_no_correction(dense: Callable[..., Any]) -> None:
+    """What truncation takes away would weigh as a change."""
+    with pytest.raises(ValueError, match="max_length"):
+        dense(max_length=64)
