@@ -252,6 +252,44 @@ def test_what_is_fitted_is_what_is_served(asked, checkpoint, report, pictures) -
     assert there.prob + back.prob == 1.0
 
 
+def test_a_judge_is_calibrated_by_its_own_margins_in_both_orders(write, checkpoint, report) -> None:
+    """Asked as a judge, although the checkpoint is a critique model first; written as a judge's."""
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["reward"]["kinds"] = ["critique", "judge"]
+    config["reward"]["templates"]["judge"] = "{media}{prompt} {first} {second}"
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    held = load_spec(checkpoint).calibration
+    qualities = [(7, 4), (6, 5), (8, 3), (4, 6), (5, 4), (9, 2)]  # one in six on the wrong side
+    rows = [
+        row(
+            number,
+            chosen=f"one [[quality={qualities[number % 6][0]}]]",
+            rejected=f"other [[quality={qualities[number % 6][1]}]]",
+        )
+        for number in range(240)
+    ]
+    with running(Serving(checkpoint)) as url:
+        done = calibrate(
+            *(checkpoint, write("judged.jsonl", rows), "--url", url, "--mode", "generate"),
+            *("--critiques", 1, "--kind", "judge", "--report", report),
+        )
+    assert done.exit_code == 0, done.output
+    spec = load_spec(checkpoint)
+    found = spec.find_calibration("generate", 1, "judge")
+    assert found is not None
+    assert (found.pairs, found.errors) == (240, 40)
+    assert [one for one in spec.calibration if one.kind == "critique"] == held
+    [answers] = report.glob("answers-judge-*.jsonl")
+    first = json.loads(answers.read_text().splitlines()[0])
+    assert first["orders"] == [3.0, 3.0]
+    again = calibrate(
+        *(checkpoint, report.parent / "pictures" / "judged.jsonl", "--answers", answers),
+        *("--report", report.with_name("other")),
+    )
+    assert again.exit_code == 1
+    assert "was answered by a model of kind judge, not critique" in again.stderr
+
+
 def test_an_interrupted_run_goes_on(asked, checkpoint, report) -> None:
     """Answers that are there are not asked for again, and the result is that of one go."""
     pairs, engine = asked

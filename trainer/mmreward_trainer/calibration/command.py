@@ -222,7 +222,8 @@ def _ask(
             request = {**sampling, "mode": settings.mode}
             request |= {"frames": settings.frames, "fps": settings.fps}
             through = Through(client, sampling, request, settings.batch_size, settings.concurrency)
-            path = settings.report / f"answers-{settings.mode}-{critiques}.jsonl"
+            name = "answers" if settings.kind == "critique" else f"answers-{settings.kind}"
+            path = settings.report / f"{name}-{settings.mode}-{critiques}.jsonl"
             through.answer(questions, keys, path)
             files.append(path)
     return tuple(files)
@@ -245,7 +246,7 @@ def _margins(
     critiques = settings.critiques[0] if settings.answers and settings.critiques else None
     found: dict[tuple[Mode, int], Margins] = {}
     for path in listed:
-        one = read_margins(path, rows, mode=settings.mode, critiques=critiques)
+        one = read_margins(path, rows, mode=settings.mode, critiques=critiques, kind=settings.kind)
         if (key := (one.mode, one.critiques)) in found:
             raise Refused(
                 f"{path} and {found[key].answers} are both {one.mode}, K = {one.critiques}"

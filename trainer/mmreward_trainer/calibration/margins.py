@@ -24,7 +24,7 @@ from mmreward_client.evaluation.benchmarks import category_of, recognise
 from mmreward_client.evaluation.judged import Judged
 from mmreward_client.evaluation.questions import row_sha256
 from mmreward_client.evaluation.resuming import Key
-from mmreward_service.reward.spec import Mode
+from mmreward_service.reward.spec import Kind, Mode
 from numpy.typing import NDArray
 
 from mmreward_trainer.calibration.groups import group_numbers
@@ -81,10 +81,12 @@ def read_margins(
     *,
     mode: Mode | None = None,
     critiques: int | None = None,
+    kind: Kind = "critique",
 ) -> Margins:
     """The margins that an answer file gives to validation rows.
 
     Args:
+        kind: whose margins they are to be; a file that says otherwise is refused.
         mode, critiques: how the file was answered, where it does not say so itself.
 
     Raises:
@@ -106,6 +108,7 @@ def read_margins(
         raise InvalidInput(f"{path} holds no answers")
     fingerprint, request = answers.origin
     try:
+        _check_kind(request, kind)
         mode, critiques = _way(request, mode, critiques)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from None
@@ -142,6 +145,12 @@ def _why_not(row: ValidationRow, answer: Judged | None) -> str | None:
     if answer.delta is None:
         return answer.status
     return None if math.isfinite(answer.delta) else "not_finite"
+
+
+def _check_kind(request: Any, kind: Kind) -> None:
+    """Margins of a judge and of a critique model are in different units."""
+    if isinstance(request, dict) and (found := request.get("kind") or "critique") != kind:
+        raise InvalidInput(f"was answered by a model of kind {found}, not {kind}")
 
 
 def _way(request: Any, mode: Mode | None, critiques: int | None) -> tuple[Mode, int]:
