@@ -22,7 +22,6 @@ picture that was encoded anew, other frames of the same video or exchanged answe
 from __future__ import annotations
 
 import hashlib
-import os
 from array import array
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +30,7 @@ from typing import Any
 import numpy as np
 from mmreward_client.data import PreferencePair
 from mmreward_client.data.trained_rows import fingerprint_prefix
+from mmreward_client.file_replacement import replace_file
 from mmreward_service.reward.spec import RewardSpec
 from numpy.typing import NDArray
 
@@ -66,7 +66,7 @@ def write_training_rows(folder: Path, fingerprints: Iterable[str]) -> dict[str, 
         prefixes.append(fingerprint_prefix(fingerprint))
     distinct = np.unique(np.frombuffer(prefixes, dtype=np.uint64))
     content = distinct.astype(">u8").tobytes()
-    _replace(folder / FINGERPRINTS_FILE, content)
+    replace_file(folder / FINGERPRINTS_FILE, content)
     return {
         "fingerprints": FINGERPRINTS_FILE,
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -126,13 +126,3 @@ def holds(known: NDArray[np.uint64], fingerprint: str) -> bool:
     value = np.uint64(fingerprint_prefix(fingerprint))
     place = int(np.searchsorted(known, value))
     return place < len(known) and bool(known[place] == value)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """At every moment either the old or the new content is there."""
-    beside = path.with_name(path.name + ".part")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)

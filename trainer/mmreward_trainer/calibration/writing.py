@@ -7,11 +7,10 @@ moment config.json is either the old or the new one.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from mmreward_client.file_replacement import replace_file
 from mmreward_client.schema import describe
 from mmreward_service.reward.checkpoint import CheckpointError, read_config
 from mmreward_service.reward.spec import Calibration, RewardSpec
@@ -38,14 +37,4 @@ def replace_calibrations(folder: Path, fitted: Iterable[Calibration]) -> None:
         RewardSpec.model_validate(reward)
     except ValidationError as error:
         raise CheckpointError(f"{folder}/config.json, reward: {describe(error)}") from error
-    _replace(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    shutil.copymode(path, beside)
-    os.replace(beside, path)
+    replace_file(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmreward_client.file_replacement import replace_file
 from mmreward_service.reward.checkpoint import write_spec
 from mmreward_service.reward.spec import Calibration, Mode
 
@@ -31,7 +32,7 @@ Say = Callable[[str], None]
 
 def write_history(history: list[dict[str, Any]], folder: Path) -> None:
     """The log as JSON and as curves."""
-    (folder / HISTORY_FILE).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+    replace_file(folder / HISTORY_FILE, json.dumps(history, indent=1) + "\n")
     draw_curves(history, folder / CURVES_FILE)
 
 
@@ -79,7 +80,7 @@ def publish(
         "validation_rows": None if validation is None else validation.report,
         "validation": found,
     }
-    (run / RESULT_FILE).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    replace_file(run / RESULT_FILE, json.dumps(result, indent=2) + "\n")
     # Another README.md would be put aside, not lost: a run must not fail at its very end over it.
     write_model_card(output, card_of(output), overwrite=True)
     for name, value in (found or {}).items():

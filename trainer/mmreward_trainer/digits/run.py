@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmreward_client.file_replacement import replacing
 from mmreward_service.reward.head import RewardHead
 from mmreward_service.reward.prompt import PromptRenderer
 from mmreward_service.reward.spec import RewardSpec
@@ -95,9 +96,8 @@ def save_state(run: Run, path: Path) -> None:
         "validations": run.validations,
         "vision": run.vision,
     }
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(path)
+    with replacing(path) as file:
+        torch.save(state, file)
 
 
 def load_state(run: Run, path: Path) -> None:

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mmreward_client.file_replacement import replace_file
+
 from mmreward_trainer.expansion.endpoint import Endpoint, Patience
 from mmreward_trainer.expansion.estimate import Estimate, Selection
 from mmreward_trainer.expansion.journal import Journal
@@ -84,9 +86,7 @@ class Run:
             OSError: it cannot be written.
         """
         text = json.dumps(self._resolved(found, journal, sent, done), indent=2, ensure_ascii=False)
-        beside = self.record_path.with_name(self.record_path.name + ".part")
-        beside.write_text(text + "\n", encoding="utf-8")
-        beside.replace(self.record_path)
+        replace_file(self.record_path, text + "\n")
 
     def _resolved(
         self, found: Estimate, journal: Journal, sent: Sent | None, done: Written | None

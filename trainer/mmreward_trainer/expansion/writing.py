@@ -21,7 +21,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TextIO, get_args
+from typing import Any, BinaryIO, Literal, get_args
+
+from mmreward_client.file_replacement import replacing
 
 from mmreward_trainer.expansion.errors import FailedExpansions
 from mmreward_trainer.expansion.journal import Journal
@@ -100,28 +102,20 @@ class Writer:
             InvalidInput, OSError: the source, or pictures from two folders.
         """
         path = output if is_complete else partial(output)
-        beside = path.with_name(path.name + ".part")
         done = Written(path)
         references = References(output, self.source.image_root)
-        with beside.open("w", encoding="utf-8") as file:
+        with replacing(path) as file:
             for pair in row_pairs(self.source.reader()):
                 self._write_row(pair, file, done, references, is_complete)
-        done.image_root, done.pictures_written = references.root, references.written
-        failed = sum(done.failures.values())
-        if failed and self.on_failure == "error" and is_complete:
-            beside.unlink()
-            named = ", ".join(f"{count} {status}" for status, count in done.failures.most_common())
-            raise FailedExpansions(
-                f"{failed} expansions failed ({named}), and --on-failure is error: no file was "
-                "written; with keep-original or drop it is, from the replies that are there"
-            )
-        beside.replace(path)
+            done.image_root, done.pictures_written = references.root, references.written
+            if self.on_failure == "error" and is_complete:
+                _refuse_failures(done)
         return done
 
     def _write_row(
         self,
         pair: RowPair,
-        file: TextIO,
+        file: BinaryIO,
         done: Written,
         references: References,
         is_complete: bool,
@@ -141,7 +135,7 @@ class Writer:
         done.rows_without_reasons += not outcomes
         done.expanded += sum(one.text is not None for one in outcomes.values())
         done.kept_original += len(failures)
-        file.write(_line(row))
+        file.write(_line(row).encode("utf-8"))
 
     def _outcomes(self, pair: RowPair, is_complete: bool) -> dict[str, _Outcome]:
         """What came of each reason of the pair, by its side."""
@@ -191,3 +185,14 @@ def _line(row: Mapping[str, Any]) -> str:
     except UnicodeEncodeError:
         line = json.dumps(row)
     return line + "\n"
+
+
+def _refuse_failures(done: Written) -> None:
+    """Leaves the file unwritten, as everything raised while it is."""
+    failed = sum(done.failures.values())
+    if failed:
+        named = ", ".join(f"{count} {status}" for status, count in done.failures.most_common())
+        raise FailedExpansions(
+            f"{failed} expansions failed ({named}), and --on-failure is error: no file was "
+            "written; with keep-original or drop it is, from the replies that are there"
+        )

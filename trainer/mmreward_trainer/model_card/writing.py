@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mmreward_client.file_replacement import replace_file
+
 from mmreward_trainer.model_card.card import ModelCard
 from mmreward_trainer.model_card.rendering import render
 
@@ -44,9 +46,7 @@ def write_model_card(folder: Path, card: ModelCard, *, overwrite: bool = False) 
             raise CardError(f"{path} was not written by this command: it is left as it is")
         else:
             _put_aside(path)
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(f"{render(card)}\n{LAST_LINE}{own}", encoding="utf-8")
-    os.replace(beside, path)
+    replace_file(path, f"{render(card)}\n{LAST_LINE}{own}")
     return path
 
 
