@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from mmreward_client.cli import evaluate, evaluate_hallucination, evaluate_safety, pairs, score
+from mmreward_client.cli import (
+    annotate,
+    evaluate,
+    evaluate_hallucination,
+    evaluate_safety,
+    groups,
+    pairs,
+    score,
+)
 
 app = typer.Typer(
     name="mmreward",
@@ -16,6 +24,10 @@ app = typer.Typer(
 )
 app.command("score", help="Critique and score responses to an image.")(score.score)
 app.command("pairs", help="Score pairs: margin δ, its probability, β of MM-DPO.")(pairs.pairs)
+app.command("groups", help="Rank responses by comparing them with each other.")(groups.groups)
+app.command("annotate", help="δ, its probability and β for every pair of a data set.")(
+    annotate.annotate
+)
 app.command("evaluate", help="Accuracy on a preference benchmark, baselines beside it.")(
     evaluate.evaluate
 )
