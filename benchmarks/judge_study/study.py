@@ -34,8 +34,8 @@ def main() -> None:
     parser.add_argument("--split", choices=("validation", "test"), default="test")
     parser.add_argument("--pairs", type=int, nargs=2, default=(1000, 500),
                         metavar=("TRAINED", "HELD"))  # fmt: skip
-    parser.add_argument("--sound", type=float, default=0.75, help="accuracy of the half-trained")
-    parser.add_argument("--rl-steps", type=int, default=120)
+    parser.add_argument("--sound", type=float, default=0.8, help="accuracy of the half-trained")
+    parser.add_argument("--rl-steps", type=int, default=100)
     parser.add_argument("--rl-rate", type=float, default=5e-5)
     parser.add_argument("--rl-comparisons", type=int, default=8, help="a step, 8 rollouts each")
     parser.add_argument("--rl-from", nargs="*", choices=("half", "full"), default=("half", "full"))

@@ -30,6 +30,16 @@ _SETS: dict[str, tuple[str, Wording, str, str]] = {
     "sampled_8": ("trained wordings, eight critiques", "trained", "generate", "8"),
 }
 _PARTS = ("clean", "hard")
+_SUMMARY = (
+    "A critique reward model for handwritten digits, about a million parameters. It looks "
+    "at a digit or a 2x2 mosaic of four, writes a critique of an answer, and gives it a "
+    "score. "
+)
+_JUDGES = (
+    "It also judges two answers at once, with a judgement that ends in a score for each "
+    "(figures: docs/bundled-judge.md). "
+)
+_PURPOSE = "It is there to show and to test the service."
 
 
 def digits_card(folder: Path, results: Sequence[Path] = ()) -> ModelCard:
@@ -54,11 +64,7 @@ def digits_card(folder: Path, results: Sequence[Path] = ()) -> ModelCard:
         findings |= _findings(found, own)
     return ModelCard(
         name="mmreward-digits",
-        summary=(
-            "A critique reward model for handwritten digits, about a million parameters. It looks "
-            "at a digit or a 2x2 mosaic of four, writes a critique of an answer, and gives it a "
-            "score. It is there to show and to test the service."
-        ),
+        summary=_SUMMARY + (_JUDGES if "judge" in spec.kinds else "") + _PURPOSE,
         spec=spec,
         weights_sha256=weights,
         intended_use=(
