@@ -6,8 +6,9 @@ photo until there are enough. So groups of 8 are made of photos with two questio
 of 16 of the three photos that have so many; their further answers are beside the point, which costs
 a judge the same. Answers are cut like those of the other benchmarks; equal ones count once.
 
-Every measurement gets the picture with a corner block of another colour: a new picture to every
-cache, as large as the others.
+Every measurement gets the picture with another block of noise in its corner: a new picture to every
+cache, as large as the others. Where nothing may be cached every single request does: vLLM (0.32)
+cannot be told to forget what its encoder made of a picture that it knows by its contents.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from workload import MAX_RESPONSE_CHARACTERS, drawn_judgements
 
 LONG_DEADLINE_MS = 3_600_000
 _BLOCK = 16
-"""Pixels of the coloured corner: what is left of it after scaling still differs."""
+"""Pixels of the corner on each side."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,10 @@ def _drawn(size: int, count: int) -> list[AnswerGroup]:
 
 
 def marked(image: bytes, number: int) -> str:
-    """The picture with a corner of a colour of its own, as a JPEG data URI."""
+    """The picture with a corner of noise of its own, as a JPEG data URI."""
     picture = Image.open(io.BytesIO(image)).convert("RGB")
-    colour = (number * 37 % 256, number * 91 % 256, number * 151 % 256)
-    picture.paste(colour, (0, 0, _BLOCK, _BLOCK))
+    noise = np.random.default_rng(number).integers(0, 256, (_BLOCK, _BLOCK, 3), dtype=np.uint8)
+    picture.paste(Image.fromarray(noise), (0, 0))
     stream = io.BytesIO()
     picture.save(stream, format="JPEG", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
@@ -102,14 +105,23 @@ def group_request(group: AnswerGroup, number: int, orders: str, max_tokens: int)
     return [_body(group, marked(group.image, number), list(group.responses), orders, max_tokens)]
 
 
-def single_requests(group: AnswerGroup, number: int, max_tokens: int) -> list[str]:
-    """A body for each of the same comparisons: two answers, shown once in the order given."""
-    image, answers = marked(group.image, number), group.responses
+def single_requests(
+    group: AnswerGroup, numbers: Iterator[int], max_tokens: int, *, one_picture: bool
+) -> list[str]:
+    """A body for each of the same comparisons: two answers, shown once in the order given.
+
+    Args:
+        numbers: of the marks; each request takes one, or all the same with `one_picture`.
+    """
+    answers = group.responses
+    pairs = [(first, second) for first in answers for second in answers if first != second]
+    if one_picture:
+        pictures = [marked(group.image, next(numbers))] * len(pairs)
+    else:
+        pictures = [marked(group.image, next(numbers)) for _ in pairs]
     return [
-        _body(group, image, [first, second], "balanced", max_tokens)
-        for first in answers
-        for second in answers
-        if first != second
+        _body(group, picture, list(pair), "balanced", max_tokens)
+        for picture, pair in zip(pictures, pairs, strict=True)
     ]
 
 

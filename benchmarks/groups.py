@@ -10,7 +10,8 @@ Ways of judging the same group, each with a picture that no cache has seen, in t
     apart            the comparisons of `group`, each a request of its own, to the same service
     block_N          `group` on a service whose KV cache has blocks of N tokens
     one_by_one       the comparisons of `group`, each a request of its own, to a service whose
-                     prefix cache, encoder cache and cache of preprocessed pictures are off
+                     prefix cache and cache of preprocessed pictures are off; each with its photo
+                     marked anew, because the encoder's cache cannot be switched off
 
 All requests of a way are sent at once: what differs is what is computed, not how much of it is
 batched. The services run as processes of their own and are measured in turn, never at once. The
@@ -22,6 +23,7 @@ costs.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import tempfile
 import time
@@ -33,7 +35,7 @@ from typing import IO, Annotated, Any
 
 import typer
 from group_work import AnswerGroup, group_request, groups_of, single_requests
-from groups_report import report, write_down
+from groups_report import report
 from http_parts.picture_counter import EXTENSION, VARIABLE, pictures_so_far
 from http_parts.processes import Worker, service, worker
 from measuring.machine import describe_machine
@@ -109,10 +111,12 @@ def main(
             "measured": [],
         }
         path = output or RESULTS / f"groups_{size}.json"
-        # Written after every group: a long run that is stopped leaves what it has measured.
-        for entries in measure_all(load, plan, work, max_tokens, folder / "bodies.jsonl"):
-            result["measured"] += entries
-            write_down(result, path)
+        # A long run that is stopped leaves a result of the groups that it has measured.
+        try:
+            for entries in measure_all(load, plan, work, max_tokens, folder / "bodies.jsonl"):
+                result["measured"] += entries
+        except KeyboardInterrupt:
+            result["stopped_early"] = True
     report(result, path)
 
 
@@ -165,13 +169,13 @@ def measure_all(
 ) -> Iterator[list[dict[str, Any]]]:
     """Per group an entry for every way; the way that goes first changes from group to group."""
     listed = [(n, group) for n, found in work.items() for group in found]
-    ways, numbers = list(plan), iter(range(1, 10_000))
+    ways, numbers = list(plan), itertools.count(1)
     with progress() as bar:
         task = bar.add_task("", total=len(ways) * (len(listed) + 1))
 
         def measured(way: str, n: int, group: AnswerGroup) -> dict[str, Any]:
             bar.update(task, description=f"{n} answers, {group.id}: {way}")
-            lines = requests_of(way, group, next(numbers), max_tokens)
+            lines = requests_of(way, group, numbers, max_tokens)
             bodies.write_text("\n".join(lines), encoding="utf-8")
             time.sleep(PAUSE_S)
             one = measure(load, plan[way], bodies, len(lines))
@@ -186,10 +190,12 @@ def measure_all(
             yield [measured(way, n, group) for way in order]
 
 
-def requests_of(way: str, group: AnswerGroup, number: int, max_tokens: int) -> list[str]:
+def requests_of(way: str, group: AnswerGroup, numbers: Iterator[int], max_tokens: int) -> list[str]:
+    """The bodies of a way; `numbers` are those of pictures that no cache has seen."""
     if way in ("apart", "one_by_one"):
-        return single_requests(group, number, max_tokens)
-    return group_request(group, number, "balanced" if way == "balanced" else "both", max_tokens)
+        return single_requests(group, numbers, max_tokens, one_picture=way == "apart")
+    orders = "balanced" if way == "balanced" else "both"
+    return group_request(group, next(numbers), orders, max_tokens)
 
 
 def measure(load: Worker, server: Server, bodies: Path, count: int) -> dict[str, Any]:

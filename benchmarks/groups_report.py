@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,13 +50,6 @@ def summary(measured: list[Entry], ways: list[str]) -> list[Entry]:
 
 def _ratios(ones: list[Entry], base: dict[str, Entry], of: Callable[[Entry], float]) -> Entry:
     return spread([of(base[one["group"]]) / of(one) for one in ones], 2)
-
-
-def write_down(result: dict[str, Any], path: Path) -> None:
-    """The JSON file of what there is so far."""
-    result["summary"] = summary(result["measured"], result["ways"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def report(result: dict[str, Any], path: Path) -> None:
@@ -142,6 +134,6 @@ def remarks(rows: list[Entry], measured: list[Entry]) -> list[str]:
     lines.append(
         "Items by status: "
         + ", ".join(f"{status} {count}" for status, count in sorted(statuses.items()))
-        + ". A model with random weights writes no scores; truncated is what it should be."
+        + ". A model with random weights writes no scores, and none of them can be ok."
     )
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from base64 import b64decode
 from pathlib import Path
@@ -69,7 +70,12 @@ def test_the_single_requests_are_the_comparisons_of_the_group() -> None:
         return games
 
     together = played(group_request(group, 1, "both", 8))
-    apart = played(single_requests(group, 2, 8))
+    singles = single_requests(group, itertools.count(2), 8, one_picture=False)
+    apart = played(singles)
+    assert len({json.loads(body)["media"]["k"] for body in singles}) == 12
+    same = single_requests(group, itertools.count(20), 8, one_picture=True)
+    assert played(same) == apart
+    assert len({json.loads(body)["media"]["k"] for body in same}) == 1
     assert len(together) == 12
     assert sorted(together) == sorted(apart)
     balanced = played(group_request(group, 3, "balanced", 8))
@@ -82,7 +88,7 @@ def test_a_mark_makes_another_picture_of_the_same_size() -> None:
     image = drawn_judgements(1)[0].image
     pictures = [
         Image.open(io.BytesIO(b64decode(marked(image, number).partition(",")[2])))
-        for number in (1, 2)
+        for number in (1, 257)
     ]
     assert pictures[0].size == pictures[1].size == Image.open(io.BytesIO(image)).size
     assert pictures[0].getpixel((4, 4)) != pictures[1].getpixel((4, 4))
