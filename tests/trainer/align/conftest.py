@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,26 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Policies:
             template = CHAT_TEMPLATE.replace("IMAGE", image)
             (folder / "chat_template.jinja").write_text(template)
         return built[family]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def mm_dpo(policies: Policies, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Builds trainers of MM-DPO whose policies have moved."""
+    from datasets import Dataset
+    from mmreward_trainer.align.mm_dpo import MMDPOConfig, MMDPOTrainer
+
+    from .steps import DELTAS, moved, rows_of, settings
+
+    def build(family: Family = "qwen2_5_vl", pictures: Sequence[int] = (1,), **more: Any) -> Any:
+        trainer = MMDPOTrainer(
+            model=str(policies(family)),
+            args=MMDPOConfig(**settings(tmp_path_factory.mktemp("mm"), **more)),
+            train_dataset=Dataset.from_list(rows_of(4, pictures, delta=DELTAS)),
+        )
+        moved(trainer)
+        return trainer
 
     return build
 

@@ -74,6 +74,8 @@ class DenseDPOTrainer(PairTrainer):
         **arguments: Any,
     ) -> None:
         args = DenseDPOConfig("dense-dpo") if args is None else args
+        if not isinstance(args, DenseDPOConfig):
+            raise TypeError(f"args is a DenseDPOConfig, not a {type(args).__name__}")
         self.weights = args.weights() if weights is None else weights
         super().__init__(model=model, ref_model=ref_model, args=args, **arguments)
 

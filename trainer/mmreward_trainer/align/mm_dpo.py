@@ -105,6 +105,8 @@ class MMDPOTrainer(PairTrainer):
         **arguments: Any,
     ) -> None:
         args = MMDPOConfig("mm-dpo") if args is None else args
+        if not isinstance(args, MMDPOConfig):
+            raise TypeError(f"args is an MMDPOConfig, not a {type(args).__name__}")
         column = args.column()
         self.margin_source = column if margin_source is None else margin_source
         if args.beta_rule in ("released-implicit", "plain"):

@@ -16,6 +16,7 @@ from typing import Any
 
 from mmreward_client.data import PairReader, PreferencePair, ReadOptions
 from mmreward_client.data.forms import columns_of, reader_of
+from mmreward_client.file_replacement import replace_file
 
 from mmreward_trainer.align.configuration import AlignData
 from mmreward_trainer.critique.configuration import ConfigError
@@ -106,9 +107,7 @@ def build_pairs(
     table.save_to_disk(str(folder / "table"))
     report = {"source": source, **account.counts(), "fingerprint": account.fingerprint()}
     (folder / FINGERPRINTS_FILE).write_text("\n".join(account.fingerprints) + "\n", "ascii")
-    part = folder / (REPORT_FILE + ".part")
-    part.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    part.replace(folder / REPORT_FILE)
+    replace_file(folder / REPORT_FILE, json.dumps(report, indent=2) + "\n")
     return PairTable(load_from_disk(str(folder / "table")), account.fingerprints, report)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmreward_client.file_replacement import replace_file
 from transformers import TrainerCallback, set_seed
 
 from mmreward_trainer.align.configuration import AlignSettings, MMDPOSettings
@@ -85,7 +86,7 @@ def train_policy(settings: AlignSettings, output: Path, *, resume: bool, say: Sa
             "rows_without_margin": getattr(trainer, "lacking", {}),
             "validation": found,
         }
-        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        replace_file(folder / "result.json", json.dumps(result, indent=2) + "\n")
     state.wait_for_everyone()
     return output
 
@@ -129,7 +130,7 @@ def column_of(settings: AlignSettings) -> ColumnMargins | None:
 
 def write_history(settings: AlignSettings, history: list[dict[str, Any]], folder: Path) -> None:
     """The log as JSON and as curves."""
-    (folder / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+    replace_file(folder / "history.json", json.dumps(history, indent=1) + "\n")
     is_mm_dpo = isinstance(settings, MMDPOSettings)
     draw_curves(history, folder / "curves.png", MM_DPO_PANELS if is_mm_dpo else DENSE_DPO_PANELS)
 

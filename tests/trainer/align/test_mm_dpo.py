@@ -1,8 +1,7 @@
-"""Whole steps of tiny models with pictures, against plain transformers and against TRL."""
+"""Steps of MM-DPO with pictures, against plain transformers and against TRL."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,114 +11,23 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from mmreward_client import dynamic_beta
-from mmreward_trainer.align.dense_dpo import DenseDPOConfig, DenseDPOTrainer
 from mmreward_trainer.align.margins import Margin, MarginError, Row
 from mmreward_trainer.align.mm_dpo import MMDPOConfig, MMDPOTrainer
-from mmreward_trainer.align.token_weights import DenseWeights
-from mmreward_trainer.align.trainer import PairTrainer
 from peft import LoraConfig
-from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl import DPOConfig, DPOTrainer
 
-from .conftest import Policies, example
-
-DELTAS = [0.7, None, -2.0, 4.0]
-Log = dict[str, float]
-
-
-def settings(folder: Path, **more: Any) -> dict[str, Any]:
-    return {
-        "output_dir": str(folder / "out"), "use_cpu": True, "bf16": False, "report_to": [],
-        "per_device_train_batch_size": 2, "gradient_checkpointing": False,
-        "dataloader_pin_memory": False, "disable_tqdm": True, "logging_steps": 1, **more,
-    }  # fmt: skip
-
-
-def moved(trainer: DPOTrainer, seed: int = 1) -> None:
-    """Move the policy away from its reference, or every lead would be 0."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in trainer.model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
-
-
-def rows_of(count: int, pictures: Sequence[int] = (1,), **columns: Sequence[Any]) -> list[Row]:
-    """Fresh each time: TRL's collator changes what it is given."""
-    return [
-        example(i, pictures=pictures[i % len(pictures)])
-        | {name: values[i] for name, values in columns.items()}
-        for i in range(count)
-    ]
-
-
-def loss_of(trainer: PairTrainer, rows: list[Row]) -> float:
-    trainer.model.eval()
-    with torch.no_grad():
-        return float(trainer.compute_loss(trainer.model, trainer.data_collator(rows)))
-
-
-def padded_left(batch: dict[str, Any]) -> dict[str, Any]:
-    """The same rows with their padding in front."""
-    widths = batch["attention_mask"].sum(1)
-    full = batch["input_ids"].shape
-    turned = dict(batch)
-    for name, value in batch.items():
-        if isinstance(value, torch.Tensor) and value.shape == full:
-            turned[name] = torch.stack(
-                [row.roll(int(full[1] - width)) for row, width in zip(value, widths, strict=True)]
-            )
-    return turned
-
-
-def plain_token_log_probs(model: Any, folder: Path, row: Row, side: str) -> tuple[Any, list[int]]:
-    """(log-probabilities, ids) of the tokens of one answer, alone, by transformers."""
-    processor = AutoProcessor.from_pretrained(folder)
-    content = [{"type": "image"}] * len(row["images"])
-    content = [*content, {"type": "text", "text": row["prompt"][0]["content"]}]
-    question = processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-    )
-    answer = row[side][0]["content"] + "<|im_end|>\n"
-    prompt = processor(images=[row["images"]], text=[question], return_tensors="pt")
-    ids = processor.tokenizer(answer, add_special_tokens=False, return_tensors="pt").input_ids
-    inputs = dict(prompt)
-    start = inputs["input_ids"].shape[1]
-    inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], 1)
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    if "mm_token_type_ids" in inputs:
-        inputs["mm_token_type_ids"] = torch.cat(
-            [inputs["mm_token_type_ids"], torch.zeros_like(ids)], 1
-        )
-    with torch.no_grad():
-        logits = model(**inputs).logits[0, start - 1 : -1].float()
-    return logits.log_softmax(-1).gather(1, ids[0, :, None])[:, 0], ids[0].tolist()
-
-
-def plain_models(trainer: DPOTrainer, folder: Path) -> tuple[Any, Any]:
-    """Policy and reference without anything of TRL in them."""
-    policy, reference = (
-        AutoModelForImageTextToText.from_pretrained(folder).eval() for _ in range(2)
-    )
-    policy.load_state_dict(trainer.model.state_dict())
-    return policy, reference
-
-
-@pytest.fixture(scope="module")
-def mm_dpo(policies: Policies, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """Builds trainers whose policies have moved."""
-
-    def build(family: str = "qwen2_5_vl", pictures: Sequence[int] = (1,), **more: Any) -> Any:
-        rows = rows_of(4, pictures, delta=DELTAS)
-        trainer = MMDPOTrainer(
-            model=str(policies(family)),
-            args=MMDPOConfig(**settings(tmp_path_factory.mktemp("mm"), **more)),
-            train_dataset=Dataset.from_list(rows),
-        )
-        moved(trainer)
-        return trainer
-
-    return build
+from .conftest import Policies
+from .steps import (
+    DELTAS,
+    Log,
+    loss_of,
+    moved,
+    padded_left,
+    plain_models,
+    plain_token_log_probs,
+    rows_of,
+    settings,
+)
 
 
 @pytest.mark.parametrize(
@@ -343,90 +251,3 @@ def test_with_adapters_the_reference_is_the_model_without_them(
     assert torch.equal(before.policy, before.reference)
     assert torch.equal(before.reference, after.reference)
     assert not torch.equal(after.policy, after.reference)
-
-
-@pytest.fixture(scope="module")
-def dense(policies: Policies, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """Builds dense trainers whose policies have moved as those of `mm_dpo` have."""
-
-    def build(weights: DenseWeights | None = None, **more: Any) -> Any:
-        trainer = DenseDPOTrainer(
-            model=str(policies()),
-            args=DenseDPOConfig(**settings(tmp_path_factory.mktemp("dense"), **more)),
-            weights=weights,
-            train_dataset=Dataset.from_list(rows_of(4)),
-        )
-        moved(trainer)
-        return trainer
-
-    return build
-
-
-def test_with_weights_of_one_dense_dpo_is_dpo(
-    dense: Callable[..., Any], mm_dpo: Callable[..., Any]
-) -> None:
-    """To the last bit."""
-    sums = DenseWeights(gamma=1.0, normalise=False, insertions=True, whole_sequence=False)
-    found = loss_of(dense(sums, beta=0.1), rows_of(4, (1, 2)))
-    assert found == loss_of(mm_dpo(beta_rule="plain"), rows_of(4, (1, 2)))
-
-
-@pytest.mark.parametrize("form", ["paper", "released"])
-def test_a_dense_step_is_that_of_plain_transformers(
-    dense: Callable[..., Any], policies: Policies, form: str
-) -> None:
-    """Weights from the answers' own tokens, in policy and reference, padding on either side."""
-    trainer = dense(form=form)
-    gamma, beta = {"paper": (5.0, 0.5), "released": (1.1, 0.1)}[form]
-    models = plain_models(trainer, policies())
-    losses = []
-    for row in rows_of(4, (1, 2)):
-        sides = {
-            side: [plain_token_log_probs(model, policies(), row, side) for model in models]
-            for side in ("chosen", "rejected")
-        }
-        # The end of the prompt's turn as the template writes it: the context of the comparison.
-        context = AutoProcessor.from_pretrained(policies()).tokenizer("<|im_start|>assistant\n")
-        changed = dict(
-            zip(
-                sides,
-                trainer.weights.changed(
-                    [0, *context.input_ids], sides["chosen"][0][1], sides["rejected"][0][1]
-                ),
-                strict=True,
-            )
-        )
-        assert any(changed["rejected"])
-        ratios = {}
-        for side, (policy, reference) in sides.items():
-            weights = [gamma if flag else 1.0 for flag in changed[side]]
-            total = sum(
-                weight * (float(p) - float(q))
-                for weight, p, q in zip(weights, policy[0], reference[0], strict=True)
-            )
-            ratios[side] = total / sum(weights) if form == "paper" else total
-        lead = torch.tensor(beta * (ratios["chosen"] - ratios["rejected"]))
-        losses.append(float(-F.logsigmoid(lead)))
-    batch = trainer.data_collator(rows_of(4, (1, 2)))
-    turned = padded_left(copy.copy(batch))
-    trainer.model.eval()
-    for one in (batch, turned):
-        with torch.no_grad():
-            assert float(trainer.compute_loss(trainer.model, one)) == pytest.approx(
-                sum(losses) / 4, rel=2e-4
-            )
-
-
-def test_a_dense_run_logs_what_was_corrected(dense: Callable[..., Any]) -> None:
-    """Shares of tokens, and the pairs in which nothing was."""
-    trainer = dense(form="paper", max_steps=1, save_strategy="no")
-    trainer.train()
-    line: Log = next(one for one in trainer.state.log_history if "changed/chosen" in one)
-    assert 0 < line["changed/chosen"] < 1
-    assert line["pairs/without_change"] == 0
-
-
-def test_a_cut_answer_is_no_correction(dense: Callable[..., Any]) -> None:
-    """What truncation takes away would weigh as a change."""
-    with pytest.raises(ValueError, match="max_length"):
-        dense(max_length=64)
