@@ -18,10 +18,18 @@ from pydantic import BaseModel
 
 from mmreward_client.cli.rows import Row, with_pictures
 from mmreward_client.errors import TooLarge
-from mmreward_client.schema import PairResult, PairsReply, ScoreReply, ScoreResult
+from mmreward_client.schema import (
+    GroupResult,
+    GroupsReply,
+    PairResult,
+    PairsReply,
+    ScoreReply,
+    ScoreResult,
+)
 
-Result = ScoreResult | PairResult
-Request = Callable[[Sequence[dict[str, Any]]], ScoreReply | PairsReply]
+Result = ScoreResult | PairResult | GroupResult
+ResultKind = type[ScoreResult] | type[PairResult] | type[GroupResult]
+Request = Callable[[Sequence[dict[str, Any]]], ScoreReply | PairsReply | GroupsReply]
 
 _BATCHES_PER_WORKER = 4
 """Read ahead of the one whose results are next: a slow one must not leave the others idle."""
@@ -40,7 +48,7 @@ def run_batches(
     request: Request,
     *,
     item_kind: type[BaseModel],
-    result_kind: type[ScoreResult] | type[PairResult],
+    result_kind: ResultKind,
     batch_size: int,
     concurrency: int,
 ) -> Iterator[Outcome]:
@@ -88,5 +96,16 @@ def _batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
         yield batch
 
 
-def _invalid(row: Row, kind: type[ScoreResult] | type[PairResult]) -> Result:
+def _invalid(row: Row, kind: ResultKind) -> Result:
+    if kind is GroupResult:
+        responses = row.item.get("responses")
+        count = len(responses) if isinstance(responses, list) else 0
+        return GroupResult(
+            index=0,
+            id=row.id,
+            status="invalid",
+            scores=[None] * count,
+            scores_from=[0] * count,
+            error=row.error,
+        )
     return kind(index=0, id=row.id, status="invalid", error=row.error)

@@ -18,7 +18,8 @@ from mmreward_client.cli.batches import run_batches
 from mmreward_client.cli.files import report_bad_row
 from mmreward_client.cli.progress import progress
 from mmreward_client.cli.rows import Row
-from mmreward_client.errors import RewardError, UnknownModel
+from mmreward_client.cli.serving import served_by
+from mmreward_client.errors import RewardError
 from mmreward_client.evaluation.answering import AnswerFile
 from mmreward_client.evaluation.questions import Question, QuestionFile
 from mmreward_client.evaluation.resuming import Key, Origin
@@ -48,12 +49,7 @@ class Through:
         Raises:
             RewardError: the service cannot be asked, or does not have the model.
         """
-        wanted = self.sampling.get("model")
-        for card in self.client.models().data:
-            if wanted in (None, card.id):
-                kind = {"kind": "judge"} if card.kinds == ["judge"] else {}
-                return Origin(card.provenance.fingerprint, {**self.request, **kind})
-        raise UnknownModel(f"the service has no model {wanted!r}", status=404, param="model")
+        return served_by(self.client, self.sampling.get("model"), self.request)
 
     def answer(self, questions: QuestionFile, keys: Collection[Key], output: Path) -> None:
         """Ask for every question that has no answer in `output` yet.

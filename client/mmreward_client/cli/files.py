@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 from pydantic import BaseModel
 
-from mmreward_client.cli.batches import Outcome, Request, run_batches
+from mmreward_client.cli.batches import Outcome, Request, ResultKind, run_batches
 from mmreward_client.cli.outcome import failures_end_the_command, finish
 from mmreward_client.cli.progress import progress
 from mmreward_client.cli.rows import Row, read_rows
@@ -21,13 +21,18 @@ from mmreward_client.sync import RewardClient
 
 @dataclass(frozen=True)
 class FileJob:
-    """A file, and how to send it."""
+    """A file, and how to send it.
+
+    Attributes:
+        adapt: brings a row that was read into the form of an item.
+    """
 
     path: Path
     item_kind: type[BaseModel]
-    result_kind: type[ScoreResult] | type[PairResult]
+    result_kind: ResultKind
     batch_size: int
     concurrency: int
+    adapt: Callable[[Row], Row] = field(default=lambda row: row)
 
     def run(self, request: Request) -> Iterator[Outcome]:
         """One outcome per row in the order of the file, with a progress bar on stderr.
@@ -35,7 +40,7 @@ class FileJob:
         Raises:
             RewardError: a request failed as a whole.
         """
-        rows = self._rows()
+        rows = self.rows()
         with progress(self.path.name, len(rows)) as advance:
             for outcome in run_batches(
                 rows,
@@ -48,9 +53,14 @@ class FileJob:
                 advance()
                 yield outcome
 
-    def _rows(self) -> list[Row]:
+    def rows(self) -> list[Row]:
+        """All rows of the file; the columns that are ignored are named.
+
+        Raises:
+            typer.BadParameter: it cannot be read, or holds no rows.
+        """
         try:
-            rows = list(read_rows(self.path, self.item_kind))
+            rows = [self.adapt(row) for row in read_rows(self.path, self.item_kind)]
         except OSError as error:
             raise typer.BadParameter(
                 f"{self.path}: {error.strerror}", param_hint="--file"

@@ -1,8 +1,9 @@
 """How a command ends: what is said on stderr and with which code.
 
 Exit 0: the command did its work. An item without a score is part of that work: it is in the
-output with its status, and counted on stderr. Exit 1: a request failed as a whole, or not one item
-got a score; with `--strict`, if any has none.
+output with its status, and counted on stderr; so is a group of which some comparisons failed, but
+it has scores. Exit 1: a request failed as a whole, or not one item got a score; with `--strict`, if
+any item failed in whole or in part.
 """
 
 from __future__ import annotations
@@ -28,10 +29,14 @@ def failures_end_the_command() -> Iterator[None]:
 
 def finish(statuses: Sequence[str], *, strict: bool) -> None:
     """Count what failed, and exit accordingly."""
-    failed = Counter(status for status in statuses if status != "ok")
-    if not failed:
-        return
-    counts = ", ".join(f"{count} {status}" for status, count in failed.most_common())
-    typer.echo(f"mmreward: {failed.total()} of {len(statuses)} items failed: {counts}", err=True)
-    if strict or failed.total() == len(statuses):
+    failed = Counter(status for status in statuses if status not in ("ok", "partial"))
+    partial = sum(status == "partial" for status in statuses)
+    if failed:
+        counts = ", ".join(f"{count} {status}" for status, count in failed.most_common())
+        typer.echo(
+            f"mmreward: {failed.total()} of {len(statuses)} items failed: {counts}", err=True
+        )
+    if partial:
+        typer.echo(f"mmreward: {partial} of {len(statuses)} items failed in part", err=True)
+    if (strict and (failed or partial)) or (failed and failed.total() == len(statuses)):
         raise typer.Exit(1)

@@ -8,7 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mmreward_client.schema import PairResult, PairsReply, Scored, ScoreReply, ScoreResult
+from mmreward_client.schema import (
+    GroupsReply,
+    PairResult,
+    PairsReply,
+    Scored,
+    ScoreReply,
+    ScoreResult,
+)
 
 _STATUS_COLOURS = {"ok": "green", "partial": "yellow", "truncated": "yellow", "unparsed": "yellow"}
 
@@ -86,7 +93,7 @@ def pair_critiques(console: Console, result: PairResult) -> None:
         console.print(Text(f"{name}: ", style="bold") + critique_of(side), soft_wrap=True)
 
 
-def origin(reply: ScoreReply | PairsReply) -> Text:
+def origin(reply: ScoreReply | PairsReply | GroupsReply) -> Text:
     """Where the numbers come from, in one grey line."""
     fingerprint = reply.provenance.fingerprint
     usage, timings = reply.usage, reply.timings

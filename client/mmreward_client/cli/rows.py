@@ -12,7 +12,7 @@ named, so that a misspelt one is noticed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Row:
     item: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     unknown: frozenset[str] = frozenset()
+    columns: dict[str, Any] = field(default_factory=dict)
+    """All that stands in the line, known or not."""
 
     @property
     def where(self) -> str:
@@ -45,7 +47,11 @@ class Row:
         return found if isinstance(found, str) else None
 
     def failed(self, reason: str) -> Row:
-        return Row(self.path, self.line, self.item, f"{self.where}: {reason}", self.unknown)
+        return replace(self, error=f"{self.where}: {reason}")
+
+    def changed(self, item: dict[str, Any], *, unknown: frozenset[str] | None = None) -> Row:
+        """The same row with its item in another form."""
+        return replace(self, item=item, unknown=self.unknown if unknown is None else unknown)
 
 
 def read_rows(path: Path, kind: type[BaseModel]) -> Iterator[Row]:
@@ -73,7 +79,7 @@ def with_pictures(row: Row, kind: type[BaseModel]) -> Row:
     broken = parse_item(kind, item)
     if isinstance(broken, str):
         return row.failed(broken)
-    return Row(row.path, row.line, _inlined(item, media), unknown=row.unknown)
+    return row.changed(_inlined(item, media))
 
 
 def _row(row: Row, line: bytes, kind: type[BaseModel]) -> Row:
@@ -85,7 +91,7 @@ def _row(row: Row, line: bytes, kind: type[BaseModel]) -> Row:
     if isinstance(known.get("id"), int):
         known["id"] = str(known["id"])  # data sets number their rows; the wire has text
     unknown = frozenset(raw) - frozenset(known)
-    return Row(row.path, row.line, known, unknown=unknown)
+    return replace(row, item=known, unknown=unknown, columns=raw)
 
 
 def _inlined(item: dict[str, Any], media: MediaTable) -> dict[str, Any]:
