@@ -54,14 +54,17 @@ def publish(
     output.mkdir(parents=True, exist_ok=True)
     fingerprints = [*train.fingerprints, *_earlier_rows(config.model, say)]
     training_rows = write_training_rows(output, fingerprints)
-    training_rows["rows"] = len(train.fingerprints)
     spec = parts.spec.model_copy(update={"training_rows": training_rows})
     export_checkpoint(
         save, base, output, spec, dtype=config.run.export_dtype, processor=parts.processor
     )
-    if spec.head is not None:
-        _warn_of_head(config.model, say)
-        golden = golden_items(output, critiques=True, dtype="float32", progress=lambda done: None)
+    before = warn_of_start(config.model, say)
+    if spec.head is not None and before is not None:
+        # A head that was read without critiques is checked without them.
+        critiques = not before.golden or any(one.critique for one in before.golden)
+        golden = golden_items(
+            output, critiques=critiques, dtype="float32", progress=lambda done: None
+        )
         write_spec(output, spec.model_copy(update={"golden": golden}))
     found = {f"eval_{name}": value for name, value in figures(judged).items()} if judged else None
     result = {
@@ -97,14 +100,20 @@ def _earlier_rows(model: Path, say: Say) -> Iterator[str]:
         yield f"{int(prefix):016x}" + "0" * 48
 
 
-def _warn_of_head(model: Path, say: Say) -> None:
-    """The trunk under the head has moved: what was measured of the critique model is stale."""
-    old: RewardSpec = load_spec(model)
-    say("the start is a critique model: its head is kept, but what the head reads has moved")
+def warn_of_start(model: Path, say: Say) -> RewardSpec | None:
+    """The start's reward object, if it has one: what was measured of its weights becomes stale."""
+    if "reward" not in read_config(model):
+        return None
+    old = load_spec(model)
     if old.calibration:
         ways = ", ".join("/".join(map(str, one.key)) for one in old.calibration)
         say(
-            f"WARNING: {len(old.calibration)} calibrations are dropped ({ways}): they held for the "
-            "weights before; calibrate anew (mmreward-train calibrate)"
+            f"WARNING: calibrations of the start are dropped ({ways}): they held for its weights; "
+            "calibrate anew (mmreward-train calibrate)"
         )
-    say("WARNING: golden scores are recomputed; measure critique accuracy anew before use")
+    if old.head is not None:
+        say(
+            "WARNING: the start is a critique model: its head is kept, but what the head reads "
+            "moves; golden scores are recomputed, critique accuracy has to be measured anew"
+        )
+    return old

@@ -189,6 +189,8 @@ def reinforced_trainer(
     base, make_arguments = import_trl(with_vllm=config.rl.use_vllm)
     stage = config.rl
     at_once = stage.rollouts_per_batch * processes()
+    if stage.use_vllm and any(fps is not None for fps in table["fps"]):
+        raise ConfigError("rl.use_vllm: rows with videos are not prepared for")
     rollouts = stage.comparisons_per_step * stage.rollouts
     if rollouts % at_once:
         raise ConfigError(
@@ -224,7 +226,7 @@ def reinforced_trainer(
         use_vllm=stage.use_vllm,
         vllm_mode="colocate",
         vllm_gpu_memory_utilization=stage.vllm_memory_share,
-        generation_kwargs=None if stage.use_vllm else {"suppress_tokens": parts.never},
+        generation_kwargs=_generation(parts, use_vllm=stage.use_vllm),
     )
     return judge_trainer_class(base)(
         parts=parts,
@@ -244,3 +246,13 @@ def reinforced_trainer(
         peft_config=None if config.lora is None else adapters(config.lora),
         callbacks=callbacks,
     )
+
+
+def _generation(parts: Parts, *, use_vllm: bool) -> dict[str, Any]:
+    """No placeholder may be written: there is no picture for it in the log-probability pass."""
+    if not use_vllm:
+        return {"suppress_tokens": parts.never}
+    return {
+        "stop_token_ids": [parts.encoder.builder.renderer.end_of_turn_id],
+        "logit_bias": dict.fromkeys(parts.never, -100.0),
+    }

@@ -30,7 +30,7 @@ from mmreward_trainer.judge.measuring import (
     Measure,
 )
 from mmreward_trainer.judge.preparation import Parts, load_model, prepare
-from mmreward_trainer.judge.publishing import publish
+from mmreward_trainer.judge.publishing import publish, warn_of_start
 from mmreward_trainer.judge.validation import JudgedPair, Validation
 
 # What may change between a run and its continuation without making it another run.
@@ -70,6 +70,7 @@ def train_judge(config: JudgeConfig, output: Path, *, resume: bool, say: Say) ->
     set_seed(config.run.seed)
     parts = prepare(config)
     speaks = say if state.is_main_process else _mute
+    warn_of_start(config.model, speaks)
     columns = {
         CHOSEN_FIRST: config.data.judgement_column,
         SWAPPED: config.data.swapped_column,
