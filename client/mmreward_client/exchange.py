@@ -26,6 +26,7 @@ from mmreward_client.errors import (
 from mmreward_client.group_check import GroupCheck
 from mmreward_client.images import MediaTable
 from mmreward_client.inputs import wire_items
+from mmreward_client.pinning import FIRST
 from mmreward_client.retry import retry_after_s
 from mmreward_client.schema import (
     Aggregate,
@@ -137,6 +138,8 @@ def _call(
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
     media = MediaTable()
     wired = wire_items(items, media)
+    if options.get("pin") == FIRST:
+        raise InvalidInput("pin='first' is for a client, which remembers; give a fingerprint here")
     pin = options.get("pin") or pin
     body: dict[str, Any] = {"media": media.entries, "items": wired, "pin": pin, **extra}
     for name, value in options.items():

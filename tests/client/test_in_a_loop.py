@@ -18,6 +18,7 @@ from mmreward_client import (
     CallDone,
     CallFailed,
     DeadlineExceeded,
+    InvalidInput,
     Overloaded,
     PinMismatch,
     ProtocolError,
@@ -267,6 +268,13 @@ def test_first_model_is_pinned(local, make_client):
     assert caught.value.status == 409
     assert len(local.asked) == 4
     assert client.score(ITEMS, pin="new weights").data
+
+
+def test_first_is_no_word_for_a_single_call(local, make_client):
+    """A call has no first reply to remember: it takes a fingerprint, and says so."""
+    with pytest.raises(InvalidInput, match="for a client"):
+        make_client(local.url).score(ITEMS, pin="first")
+    assert not local.asked
 
 
 def test_every_replica_has_to_be_that_model(make_client):

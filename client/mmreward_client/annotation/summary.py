@@ -9,6 +9,7 @@ suspects              the pairs with the most negative δ: where the reward mode
 from __future__ import annotations
 
 import heapq
+import math
 import statistics
 from array import array
 from collections import Counter
@@ -82,17 +83,20 @@ class Tally:
 
 
 def histogram(values: Sequence[float], *, bins: int = _BINS) -> dict[str, list[float]] | None:
-    """Counts in bins of equal width; `edges` has one more entry. None without a value."""
+    """Counts in about `bins` bins of equal width, with zero at an edge; None without a value.
+
+    `edges` has one more entry than `counts`.
+    """
     if not values:
         return None
     low, high = min(values), max(values)
-    width = (high - low) / bins
-    if width <= 0:
-        return {"edges": [low, high], "counts": [len(values)]}
-    counts = [0] * bins
+    # Where all values are equal, or so close that their number cannot be told apart, one bin.
+    width = max((high - low) / bins, 1e-9 * max(abs(low), abs(high), 1.0))
+    first, last = math.floor(low / width), math.floor(high / width)
+    counts = [0] * (last - first + 1)
     for value in values:
-        counts[min(bins - 1, int((value - low) / width))] += 1
-    return {"edges": [low + i * width for i in range(bins)] + [high], "counts": list(counts)}
+        counts[math.floor(value / width) - first] += 1
+    return {"edges": [i * width for i in range(first, last + 2)], "counts": list(counts)}
 
 
 def _spread(values: Sequence[float]) -> dict[str, Any]:

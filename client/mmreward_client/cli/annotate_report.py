@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mmreward_client.file_replacement import replace_file
 from mmreward_client.schema import Beta
 
 _BAR_CELLS = 40
-_SHOWN_BINS = 20
+_BINS_A_LINE = 4
 
 
 def summary_path(output: Path) -> Path:
@@ -77,12 +78,14 @@ def _show_margins(console: Console, delta: Mapping[str, Any]) -> None:
         soft_wrap=True,
     )
     edges, counts = delta["histogram"]["edges"], delta["histogram"]["counts"]
-    step = max(1, len(counts) // _SHOWN_BINS)
-    grouped = [sum(counts[i : i + step]) for i in range(0, len(counts), step)]
-    for place, count in enumerate(grouped):
-        low = edges[place * step]
-        bar = "█" * round(_BAR_CELLS * count / max(grouped))
-        console.print(f"  {low:+9.3f} {bar} {count}")
+    # Joined so that zero stays at the beginning of a line.
+    joined: Counter[int] = Counter()
+    width = edges[1] - edges[0]
+    for edge, count in zip(edges, counts, strict=False):
+        joined[round(edge / width) // _BINS_A_LINE] += count
+    for place in range(min(joined), max(joined) + 1):
+        bar = "█" * round(_BAR_CELLS * joined[place] / max(joined.values()))
+        console.print(f"  {place * _BINS_A_LINE * width:+9.3f} {bar} {joined[place]}")
 
 
 def _show_suspect(console: Console, suspect: Mapping[str, Any]) -> None:

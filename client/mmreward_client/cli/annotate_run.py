@@ -194,7 +194,7 @@ class Annotation:
         if scores.answered:
             typer.echo(f"mmreward: {len(scores.answered)} responses are scored already", err=True)
         options = {**self.sending.sampling}
-        options["pin"] = model.client.config.pin or model.origin.fingerprint
+        options["pin"] = model.client.pin or model.origin.fingerprint
         name = self.data.path.name if place == 0 else f"{self.data.path.name}, model {place}"
         missing = total - len(scores.answered)
         if not missing:
