@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol
 
 Row = Mapping[str, Any]
@@ -73,7 +74,7 @@ class ColumnMargins:
         value, status = row[self.column], row.get("status")
         if value is None:
             return Margin(None, str(status) if status not in (None, "ok") else "null")
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = isinstance(value, Real) and not isinstance(value, bool)
         if not number or not math.isfinite(value):
             raise MarginError(f"{name}: {self.column} is no finite number: {value!r}")
         if self.positive and value <= 0:

@@ -50,8 +50,9 @@ class PairFigures:
     def unstacked(cls, table: torch.Tensor) -> PairFigures:
         return cls(*table.unbind(1))
 
-    def chosen_rows(self, rows: torch.Tensor) -> PairFigures:
-        return PairFigures(*(getattr(self, one.name)[rows] for one in fields(self)))
+    def at(self, pairs: torch.Tensor) -> PairFigures:
+        """Those of some pairs, by flags (P,)."""
+        return PairFigures(*(getattr(self, one.name)[pairs] for one in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Bounds:
 
 def losses_of(figures: PairFigures) -> tuple[float, float] | None:
     """(mean preference loss of the used pairs, mean loss of their chosen tokens); None if none."""
-    used = figures.chosen_rows(figures.used.bool())
+    used = figures.at(figures.used.bool())
     if not len(used.loss):
         return None
     return float(used.loss.mean()), float(used.nll.sum() / used.tokens.sum().clamp(min=1))
@@ -81,10 +82,10 @@ def summary(figures: PairFigures, margin_name: str | None, bounds: Bounds) -> di
         "pairs/dropped": float((1 - figures.used).sum()),
         "pairs/without_margin": float(figures.lacking.sum()),
     }
-    known = figures.chosen_rows((1 - figures.lacking).bool())
+    known = figures.at((1 - figures.lacking).bool())
     if margin_name is not None and len(known.margin):
         values |= _distribution(margin_name, known.margin)
-    used = figures.chosen_rows(figures.used.bool())
+    used = figures.at(figures.used.bool())
     if not len(used.beta):
         return values
     values |= _distribution("beta", used.beta)
