@@ -15,6 +15,7 @@ import pytest
 import torch
 from mmreward_service.reward.checkpoint import load_head, load_spec, write_spec
 from mmreward_service.reward.spec import Calibration
+from mmreward_trainer.cli.main import app
 from mmreward_trainer.critique.configuration import ConfigError
 from mmreward_trainer.judge.check import check_run
 from mmreward_trainer.judge.run import train_judge
@@ -22,6 +23,7 @@ from mmreward_trainer.training_rows import holds, read_training_rows, write_trai
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_models import build_tiny_checkpoint
+from typer.testing import CliRunner
 
 from .conftest import Stock, Trained, colour_row, judge_config, write_rows
 
@@ -196,3 +198,22 @@ def test_rows_without_judgements_cannot_be_learned_from(stock: Stock, tmp_path: 
     config = judge_config(stock("qwen2_5_vl"), tmp_path, data__validation=[])
     with pytest.raises(ConfigError, match="sft: no row has a judgement or two reasons"):
         train_judge(config, tmp_path / "out", resume=False, say=lambda line: None)
+
+
+def test_the_command_checks_and_names_what_it_does_not_know(
+    stock: Stock, colours: Path, tmp_path: Path
+) -> None:
+    """0 where a run could begin, 2 for an unknown setting, 1 for a folder without a model."""
+    given = ["judge", "--output", str(tmp_path / "out"), "--train", str(colours / "train.jsonl")]
+    model = ["--model", str(stock("qwen2_5_vl"))]
+    done = CliRunner().invoke(app, [*given, *model, "--stage", "rl", "--check"])
+    assert done.exit_code == 0, done.output
+    assert "train: 12 pairs, 10 with a judgement, 1 ties" in done.stderr
+    assert not (tmp_path / "out").exists()
+    for wrong in (["--set", "rl.rolouts=4"], ["--stage", "rl", "--stage", "sft"]):
+        done = CliRunner().invoke(app, [*given, *model, *wrong])
+        assert done.exit_code == 2
+        assert wrong[1].split(".")[-1].split("=")[0] in done.stderr
+    done = CliRunner().invoke(app, [*given, "--model", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "config.json does not exist" in done.stderr
