@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from client_kit import ScriptedServer, clients
+from mmreward_client.testing import LocalService
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,6 +34,13 @@ def make_server() -> Iterator[Callable[[], ScriptedServer]]:
 @pytest.fixture
 def server(make_server: Callable[[], ScriptedServer]) -> ScriptedServer:
     return make_server()
+
+
+@pytest.fixture
+def local() -> Iterator[LocalService]:
+    """The service for the tests of others."""
+    with LocalService() as service:
+        yield service
 
 
 @pytest.fixture(params=["blocking", "async"])

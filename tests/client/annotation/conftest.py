@@ -1,21 +1,14 @@
-"""The service for tests of others as the one that scores, and data sets for it."""
+"""Data sets for the annotating tests."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mmreward_client.testing import LocalService
 from service_kit import picture
-
-
-@pytest.fixture
-def local() -> Iterator[LocalService]:
-    with LocalService() as service:
-        yield service
 
 
 @pytest.fixture
