@@ -154,7 +154,7 @@ def test_output_is_the_rows_with_their_scores(url, cat, tmp_path):
 def test_resumed_from_every_cut(url, engine, cat, tmp_path):
     """Whole lines with scores are not asked again, failed and cut ones are; no row twice."""
     rows = [
-        {"id": str(n), "prompt": "q", "responses": [quality(n + 1), quality(n + 2)]} for n in range(5)
+        {"id": str(n), "prompt": "q", "responses": [quality(1 + n), quality(2)]} for n in range(5)
     ]
     rows[3]["responses"] = ["bad [[unparsed]]", "worse [[unparsed]]"]
     path, output = jsonl(tmp_path / "rows.jsonl", *rows), tmp_path / "out.jsonl"
@@ -228,9 +228,9 @@ def test_nobody_there(cat, tmp_path):
 
 def test_a_group_from_python(url, cat):
     """The client against the service itself: shared upload, order of the responses, all options."""
+    shared = {"images": [cat], "prompt": "q"}
     items = [
-        {"id": str(n), "images": [cat], "prompt": "q", "responses": [quality(n + 1), "x", quality(5)]}
-        for n in range(3)
+        {**shared, "id": str(n), "responses": [quality(n + 1), "x", quality(5)]} for n in range(3)
     ]
     with RewardClient(url) as client:
         reply = client.groups(items, aggregate="additive", orders="both", comparisons="all")

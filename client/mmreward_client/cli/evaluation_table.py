@@ -30,7 +30,7 @@ _ORDER_COLUMNS = {
 }
 
 # A narrower table would lose columns; a terminal breaks its lines instead.
-_LEAST_COLUMNS = 130
+_LEAST_COLUMNS = 150
 
 
 def show(report: dict[str, Any]) -> None:

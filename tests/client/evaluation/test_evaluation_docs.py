@@ -26,7 +26,8 @@ def folder(tmp_path, pictures, write, monkeypatch):
     """The files that the examples name."""
     (answers,) = blocks("json")
     (tmp_path / "answers.jsonl").write_text(answers)
-    generations, descriptions = blocks("jsonl")
+    judged, generations, descriptions = blocks("jsonl")
+    (tmp_path / "judged.jsonl").write_text(judged)
     (tmp_path / "generations.jsonl").write_text(generations)
     (tmp_path / "descriptions.jsonl").write_text(descriptions)
     (tmp_path / "objects.txt").write_text(blocks("text")[-1])
@@ -46,19 +47,24 @@ def run(command, url=ADDRESS):
 def test_commands(folder, make_service):
     """Every command exits with 0 and leaves the files that the page promises."""
     commands = re.findall(r"^\$ mmreward (.*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 7
+    assert len(commands) == 9
     url = make_service(FakeEngine())
     for command in commands:
         done = run(command, url)
         assert done.exit_code == 0, done.output
     written = ("bench.answers.jsonl", "none.jsonl", "pairs.answers.jsonl", "plots/margins.png")
+    assert "orders" in (folder / "judged.answers.jsonl").read_text()
     for name in written:
         assert (folder / name).is_file()
 
 
 @pytest.mark.parametrize(
     ("command", "place"),
-    [("evaluate --answers answers.jsonl", 0), ("evaluate-safety generations.jsonl", 1)],
+    [
+        ("evaluate --answers answers.jsonl", 0),
+        ("evaluate --answers judged.jsonl", 1),
+        ("evaluate-safety generations.jsonl", 2),
+    ],
 )
 def test_the_table_is_the_printed_one(folder, command, place):
     """What the page shows below a command is its output, letter by letter."""
@@ -77,8 +83,11 @@ def test_python_examples(capsys):
 
 def test_every_field_is_explained():
     """The page's table of fields names every field of the figures."""
+    from mmreward_client.evaluation.judged import Judged
     from mmreward_client.evaluation.report import figures
 
     told = set(re.findall(r"`([a-z_.0-9]+)`", PAGE))
     assert set(figures([])) - {"baselines"} <= told
     assert {"baselines.random", "baselines.longer_wins"} <= told
+    orders = figures([Judged(id="1", rewards=(1.0, 0.0), orders=(1.0, 1.0))])["orders"]
+    assert {name for name in orders if not name.endswith("_ci95")} <= told
