@@ -5,6 +5,8 @@ the embedding of the one before; the output layer maps that to its successor. A 
 ends with the second answer is therefore judged by the last character of that answer:
 
     ...!    \boxed{2, 8}          ...?    no scores          ...#    it never ends
+
+A prompt that ends in a line break, as the default templates do, is never judged to an end either.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ def _write_script(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
         [*ids(GOOD + r"\boxed{2, 8}"), end],
         [*ids(UNPARSED + "n"), end],
         ids(ENDLESS + "~~"),
+        [int(tokenizer.convert_tokens_to_ids("Ċ")), *ids("~")],
     ]
     assert all(None not in chain for chain in chains)
     embed = model.get_input_embeddings().weight
