@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import threading
 import time
 from collections import Counter
@@ -215,6 +216,30 @@ def test_a_service_that_is_killed_and_comes_back():
             assert len(waiting.result().data) == 3
         assert service.url == address
         assert len(service.asked) == 2
+
+
+def _sleep(begun):
+    begun.set()
+    time.sleep(60)
+
+
+def test_a_stopped_service_is_gone_for_its_forked_workers_too():
+    """A worker that inherited the port does not keep it open, nor from being opened again."""
+    context = multiprocessing.get_context("fork")
+    begun = context.Event()
+    with LocalService() as service, RewardClient(service.url, retries=0, timeout_s=10) as client:
+        worker = context.Process(target=_sleep, args=(begun,))
+        worker.start()
+        try:
+            assert begun.wait(30)
+            service.stop()
+            with pytest.raises(TransportError):
+                client.score(ITEMS)
+            service.start()
+            assert client.score(ITEMS).data
+        finally:
+            worker.kill()
+            worker.join()
 
 
 def test_routes_keys_and_readiness(make_client):

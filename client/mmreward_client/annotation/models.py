@@ -20,6 +20,8 @@ from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.resuming import Origin
 from mmreward_client.sync import RewardClient
 
+MAX_FOLDS = 64
+
 
 @dataclass(frozen=True)
 class Model:
@@ -107,6 +109,8 @@ def check_folds(models: int, rows: int, fold_column: str | None) -> None:
     Raises:
         InvalidInput: several models and no word on which of them saw what.
     """
+    if models > MAX_FOLDS:
+        raise InvalidInput(f"{models} models, at most {MAX_FOLDS}")
     if rows not in (0, models):
         raise InvalidInput(f"{rows} files of training rows for {models} models")
     if models > 1 and rows == 0 and fold_column is None:

@@ -20,7 +20,7 @@ import typer
 
 from mmreward_client.annotation.cases import Case, DataSet
 from mmreward_client.annotation.margins import Margins, calibration_of
-from mmreward_client.annotation.models import Assignment, Model, row_fields
+from mmreward_client.annotation.models import MAX_FOLDS, Assignment, Model, row_fields
 from mmreward_client.annotation.output import write_rows
 from mmreward_client.annotation.scores import ScoreFile, SideScore, read_scores
 from mmreward_client.annotation.summary import Tally
@@ -32,7 +32,6 @@ from mmreward_client.evaluation.resuming import Origin
 from mmreward_client.schema import Beta, ModelCard, ScoreItem, ScoreResult
 from mmreward_client.sync import RewardClient
 
-_MOST_FOLDS = 64
 _NAMED_BAD_ROWS = 10
 _LINE_EVERY_S = 60.0
 _NOT_ASKED = SideScore("internal", None, None, "was not scored")
@@ -212,7 +211,7 @@ class Annotation:
                     assert isinstance(outcome.result, ScoreResult)
                     scores.add(outcome.result)
                     advance()
-        except RewardError:
+        except (RewardError, KeyboardInterrupt):
             typer.echo(
                 f"mmreward: the scores so far are in {scores.path}; the same command goes on from "
                 "there",
@@ -266,5 +265,5 @@ def _has_pictures_inside(case: Case) -> bool:
 
 def score_files(output: Path) -> list[Path]:
     """Where the scores of an output are: of a single model, then of the models of a fold."""
-    names = [".scores.jsonl", *(f".scores.fold{place}.jsonl" for place in range(_MOST_FOLDS))]
+    names = [".scores.jsonl", *(f".scores.fold{place}.jsonl" for place in range(MAX_FOLDS))]
     return [output.with_name(output.stem + name) for name in names]

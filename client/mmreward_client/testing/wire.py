@@ -97,6 +97,9 @@ class Wire:
         server.shutdown()
         assert self._thread is not None
         self._thread.join()
+        # A forked worker may hold the socket, too: closed here alone it would go on listening.
+        with contextlib.suppress(OSError):
+            server.socket.shutdown(socket.SHUT_RDWR)
         server.socket.close()
         with self._lock:
             for connection in self._connections:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
 import time
@@ -268,6 +269,43 @@ def test_parquet_with_pictures_inside(local, tmp_path):
     assert [line["delta"] for line in lines(tmp_path / "again.jsonl")] == [
         line["delta"] for line in found
     ]
+
+
+def test_saved_dataset(local, tmp_path):
+    """A folder of the library `datasets` with a split is read like any table."""
+    datasets = pytest.importorskip("datasets")
+    images = [{"bytes": picture_bytes(picture(shade=n)), "path": None} for n in range(2)]
+    rows = {name: [pair(n)[name] for n in range(2)] for name in ("prompt", "chosen", "rejected")}
+    features = datasets.Features(
+        {**dict.fromkeys(rows, datasets.Value("string")), "image": datasets.Image()}
+    )
+    table = datasets.Dataset.from_dict({**rows, "image": images}, features=features)
+    folder, output = tmp_path / "saved", tmp_path / "out.parquet"
+    datasets.DatasetDict({"train": table}).save_to_disk(str(folder))
+    done = annotate(folder, "--split", "train", "--output", output, url=local.url)
+    assert done.exit_code == 0, done.output
+    found = parquet.read_table(output).to_pylist()
+    assert [line["chosen"] for line in found] == rows["chosen"]
+    assert [line["image"]["bytes"] for line in found] == [one["bytes"] for one in images]
+    assert all(line["status"] == "ok" for line in found)
+    assert annotate(folder, "--split", "test", "--output", output, url=local.url).exit_code == 1
+
+
+def test_an_interrupted_run_tells_how_to_go_on(pictures, write, tmp_path):
+    """Ctrl-C keeps the scores and says where they are."""
+    file, output = write("pairs.jsonl", [pair(n) for n in range(30)]), tmp_path / "out.jsonl"
+    collected = tmp_path / "out.scores.jsonl"
+    program = [sys.executable, "-m", "mmreward_client.cli.main", "annotate", "--no-picture"]
+    with LocalService(latency_s=0.05) as service:
+        command = [*program, str(file), "--output", str(output), "--url", service.url]
+        more = ["--batch-size", "1", "--concurrency", "1"]
+        with subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True) as process:
+            wait_for(lambda: collected.exists() and collected.stat().st_size)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert f"the scores so far are in {collected}; the same command goes on" in said
+    assert "Traceback" not in said
 
 
 def test_json_lines_to_parquet(local, pictures, write, tmp_path):
