@@ -76,12 +76,10 @@ def test_a_slow_upload_ends_at_the_deadline(make_client):
         with contextlib.suppress(OSError):
             connection, _ = listener.accept()
             with connection:
-                while not stopping.wait(0.05) and connection.recv(4096):
+                while not stopping.wait(0.03) and connection.recv(2**16):
                     pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        # Small, so that the kernel does not take the whole body at once.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         thread = threading.Thread(target=sip, args=(listener,))
         thread.start()
         big = {"prompt": "q", "response": "x" * 12_000_000}
@@ -90,8 +88,8 @@ def test_a_slow_upload_ends_at_the_deadline(make_client):
         try:
             with pytest.raises(DeadlineExceeded):
                 client.score([big], timeout_s=1.0)
-            # At 4096 bytes in 0.05 s the body would take more than two minutes.
-            assert time.monotonic() - begun < 6.0
+            # At 2 MB a second, and never at rest, the body would take six seconds and more.
+            assert time.monotonic() - begun < 4.0
         finally:
             stopping.set()
             listener.close()
