@@ -295,7 +295,9 @@ def test_image_that_is_none(server, tmp_path):
     assert server.received == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["score", "--help"], ["pairs", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["score", "--help"], ["pairs", "--help"], ["groups", "--help"]]
+)
 def test_help(server, arguments):
     """Help works and names the exit codes or the options."""
     done = run(server, *arguments)

@@ -153,9 +153,7 @@ def test_output_is_the_rows_with_their_scores(url, cat, tmp_path):
 
 def test_resumed_from_every_cut(url, engine, cat, tmp_path):
     """Whole lines with scores are not asked again, failed and cut ones are; no row twice."""
-    rows = [
-        {"id": str(n), "prompt": "q", "responses": [quality(1 + n), quality(2)]} for n in range(5)
-    ]
+    rows = [{"id": str(n), "prompt": "q", "responses": [quality(1 + n), "x"]} for n in range(5)]
     rows[3]["responses"] = ["bad [[unparsed]]", "worse [[unparsed]]"]
     path, output = jsonl(tmp_path / "rows.jsonl", *rows), tmp_path / "out.jsonl"
     options = ("--file", path, "--output", output)
@@ -224,6 +222,26 @@ def test_nobody_there(cat, tmp_path):
         assert done.exit_code == 1
         assert "TransportError" in done.stderr
         assert "Traceback" not in done.output
+
+
+def test_service_gone_midway(cat, tmp_path):
+    """What was compared until then is in the file and kept; the message says how to go on."""
+    rows = [{"prompt": "q", "responses": [quality(1), quality(2)]}]
+    rows.append({"prompt": "q", "responses": ["a [[dead]]", "b [[dead]]"]})
+    rows.append({"prompt": "q", "responses": [quality(3), quality(4)]})
+    path, output = jsonl(tmp_path / "rows.jsonl", *rows), tmp_path / "out.jsonl"
+    options = ("--file", path, "--output", output, "--batch-size", 1, "--concurrency", 1)
+    with running(FakeEngine()) as address:
+        done = run(address, *options, "--timeout", 2)
+    assert done.exit_code == 1, done.output
+    assert "the same command goes on from there" in done.stderr
+    assert lines(output)[0]["scores"] == [1.0, 2.0]
+    with running(FakeEngine()) as address:
+        jsonl(path, rows[0], rows[2])
+        done = run(address, *options)
+    assert done.exit_code == 0, done.output
+    assert "1 groups are answered already" in done.stderr
+    assert [row["scores"] for row in lines(output)] == [[1.0, 2.0], [3.0, 4.0]]
 
 
 def test_a_group_from_python(url, cat):

@@ -53,7 +53,7 @@ def done(url, pictures, write, tmp_path):
     """The rows above, evaluated: the file, the answers, the command's outcome."""
     file, output = write("bench.jsonl", ROWS), tmp_path / "a.jsonl"
     options = ("--url", url, "--image-root", pictures, "--output", output, "--kind", "judge")
-    return file, output, options, evaluate(file, *options, "--json", "--plots", tmp_path / "plots")
+    return file, output, options, evaluate(file, *options, "--json")
 
 
 def test_both_orders_are_answered(done):
@@ -90,11 +90,11 @@ def test_figures_of_the_orders(done, tmp_path):
     assert orders["ties"] == 0.25
     assert said["categories"]["mcq"]["orders"] == orders
     assert said["categories"]["short"]["orders"] is None
-    for name in ("accuracy_by_margin", "margins", "reliability"):
-        assert (tmp_path / "plots" / f"{name}.png").is_file()
-    table = evaluate("--answers", output).stdout
+    table = evaluate("--answers", output, "--plots", tmp_path / "plots").stdout
     assert "both orders" in table
     assert "0.667 [" in table
+    for name in ("accuracy_by_margin", "margins", "reliability"):
+        assert (tmp_path / "plots" / f"{name}.png").is_file()
 
 
 def test_resumed(done, engine):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.answers import judged
@@ -74,6 +74,7 @@ def test_only_ties_have_no_winner():
     assert (said["first_wins"], said["first_wins_ci95"]) == (None, None)
 
 
+@settings(max_examples=20)
 @given(st.lists(st.tuples(DELTAS, DELTAS), min_size=1, max_size=12), st.integers(1, 3))
 def test_exchanged_answers(deltas, pairs_per_id):
     """The other answer chosen: what was right is wrong, position and consistency are the same."""
