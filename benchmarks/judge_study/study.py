@@ -3,11 +3,12 @@
     python benchmarks/judge_study/study.py --start CRITIQUE_MODEL --work DIR \
         --output benchmarks/results/judge_study.json
 
-One seed after the other: a supervised run of both tasks (`mmreward-train digits-judge`); from the
-first state on its way that is sound (`--sound`, on validation pictures), and from its end, a run
-of `mmreward-train judge --stage rl`; then all of them on the test pictures, both orders. What is
-in DIR is not done again, so an interrupted study goes on with the same command. `CRITIQUE_MODEL`
-is what `mmreward-train digits --seed 0` wrote; the seeds are those of what follows it.
+One seed after the other: a supervised run of both tasks (`mmreward-train digits-judge`), whose end
+is `full`; from two states that it kept on its way a run of `mmreward-train judge --stage rl`; then
+all of them on the test pictures, both orders. `half` is the first state that is sound (`--sound`,
+on validation pictures), `late` the last one. What is in DIR is not done again, so an interrupted
+study goes on with the same command. `CRITIQUE_MODEL` is what `mmreward-train digits --seed 0`
+wrote; the seeds are those of what follows it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 RL_ROWS = 1200
+_STARTS = ("half", "late")
 
 
 def main() -> None:
@@ -38,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rl-steps", type=int, default=100)
     parser.add_argument("--rl-rate", type=float, default=5e-5)
     parser.add_argument("--rl-comparisons", type=int, default=8, help="a step, 8 rollouts each")
-    parser.add_argument("--rl-from", nargs="*", choices=("half", "full"), default=("half", "full"))
+    parser.add_argument("--rl-from", nargs="*", choices=_STARTS, default=_STARTS)
     arguments = parser.parse_args()
     results = [one_seed(arguments, seed) for seed in arguments.seeds]
     summary = {
@@ -68,14 +70,19 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     if not (full / "config.json").exists():
         run("digits-judge", "--start", arguments.start, "--output", full, "--seed", seed,
             "--threads", arguments.threads, "--no-calibrate", "--resume")  # fmt: skip
-    step = sound_step(full / "run", arguments.sound)
-    states: dict[str, Path] = {"full": full}
-    if step is None:
-        print(f"seed {seed}: no state on the way is sound, so none is half-trained")
-    else:
-        states["half"] = folder / f"half_{step}"
-        if not (states["half"] / "config.json").exists():
-            write_state(full / "run", step, states["half"])
+    steps = {
+        "half": sound_step(full / "run", arguments.sound),
+        "late": max(kept_steps(full / "run")),
+    }
+    states: dict[str, Path] = {}
+    for name, step in steps.items():
+        if step is None:
+            print(f"seed {seed}: no state on the way is sound, so none is half-trained")
+            continue
+        states[name] = folder / f"{name}_{step}"
+        if not (states[name] / "config.json").exists():
+            write_state(full / "run", step, states[name])
+    states["full"] = full
     rows = folder / "rows" / "train.jsonl"
     if not rows.exists():
         write_rl_rows(seed, rows)
@@ -84,7 +91,7 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
             states[f"{name}_rl"] = reinforce(arguments, seed, states[name], folder / f"{name}_rl",
                                              rows)  # fmt: skip
     measured = {name: measure(arguments, folder, name, path) for name, path in states.items()}
-    return {"seed": seed, "half_step": step, "models": measured, "gains": gains(measured)}
+    return {"seed": seed, "steps": steps, "models": measured, "gains": gains(measured)}
 
 
 def sound_step(run_folder: Path, accuracy: float) -> int | None:
@@ -94,10 +101,15 @@ def sound_step(run_folder: Path, accuracy: float) -> int | None:
     state = torch.load(run_folder / "resume.pt", weights_only=True)
     for record in state["validations"]:
         judged = record["judge"]
-        kept = (run_folder / f"step_{record['step']}.pt").exists()
+        kept = record["step"] in kept_steps(run_folder)
         if kept and judged["both_orders"] >= accuracy and judged["parsed"] >= 0.95:
             return int(record["step"])
     return None
+
+
+def kept_steps(run_folder: Path) -> list[int]:
+    """The steps whose states a run has kept."""
+    return [int(path.stem.removeprefix("step_")) for path in run_folder.glob("step_*.pt")]
 
 
 def write_state(run_folder: Path, step: int, folder: Path) -> None:
@@ -180,7 +192,7 @@ def gains(measured: dict[str, Any]) -> dict[str, Any]:
     """What reinforcement learning, and what going on under supervision, added on the same pairs."""
     from mmreward_trainer.digits_judge.evaluate import gain
 
-    compared = {"half_rl": "half", "full": "half", "full_rl": "full"}
+    compared = [(start, after) for start in _STARTS for after in (f"{start}_rl", "full")]
     return {
         f"{before} -> {after}": {
             wording: gain(
@@ -189,7 +201,7 @@ def gains(measured: dict[str, Any]) -> dict[str, Any]:
             )
             for wording in ("trained", "held")
         }
-        for after, before in compared.items()
+        for before, after in compared
         if before in measured and after in measured
     }
 

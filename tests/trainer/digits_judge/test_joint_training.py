@@ -14,7 +14,7 @@ from mmreward_trainer.digits.scoring import load_digit_model
 from mmreward_trainer.digits_judge.command import write_snapshot
 from mmreward_trainer.digits_judge.configuration import JudgeConfig
 from mmreward_trainer.digits_judge.judging import MAX_JUDGEMENT_TOKENS
-from mmreward_trainer.digits_judge.steps import train_step
+from mmreward_trainer.digits_judge.steps import train_step, training_comparisons
 from mmreward_trainer.digits_judge.templates import JUDGE, PICTURE_FIRST
 from mmreward_trainer.digits_judge.train import snapshot_file, start, train
 
@@ -27,6 +27,11 @@ TINY = JudgeConfig(
     kind_pairs=(1, 0, 0, 1, 0, 0, 0),
     refine_truth_pairs=1,
     kind_comparisons=(0, 1, 0, 1, 0, 0, 0),
+    settle_steps=2,
+    settle_refine_steps=1,
+    settle_kind_pairs=(1, 0, 0, 0, 0, 1, 0),
+    settle_kind_comparisons=(0, 0, 0, 0, 0, 1, 0),
+    settle_truth_pairs=1,
     snapshot_steps=(2,),
     validate_every=100,
     validation_pairs=2,
@@ -52,7 +57,7 @@ def test_interrupted_run_resumes_exactly(finished: tuple[Run, Path], tmp_path: P
     """Stopped in the middle and resumed, weights and head are those of a whole run."""
 
     def interrupt(phase: str, step: int, steps: int, numbers: dict[str, Any]) -> None:
-        if phase == "judge" and step == 1:
+        if phase == "settle" and step == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -85,6 +90,24 @@ def test_judge_weight_alone_moves_judgements() -> None:
     both = train_step(start(TINY))
     assert both["judge"] == plain["judge"] > 0
     assert both["loss"] == pytest.approx(plain["loss"] + both["judge"], abs=1e-4)
+
+
+def test_phases_follow_each_other() -> None:
+    """Own critiques twice; each phase's rate decays to its end; settling draws its own rows."""
+    config = JudgeConfig()
+    phases = "".join(
+        ("S" if config.is_settling(step) else "J") + ("o" if config.is_refining(step) else "")
+        for step in range(config.total_steps)
+    )
+    assert phases == "J" * 420 + "Jo" * 40 + "S" * 100 + "So" * 40
+    rates = [config.rate(step) for step in range(config.total_steps)]
+    assert max(rates) == rates[100] == config.learning_rate
+    assert 0 < rates[459] < rates[421] < config.learning_rate * config.final_share
+    assert 0 < rates[-1] < max(rates[460:]) <= config.settle_rate
+    last = config.total_steps - 1
+    drawn = training_comparisons(config.of_step(last), last)
+    assert len(drawn) == sum(config.settle_kind_comparisons)
+    assert config.of_step(459) == config
 
 
 def test_prompt_with_the_picture_first() -> None:

@@ -86,8 +86,8 @@ def calibrate_judge(digit_model: DigitModel, pairs: int) -> Calibration:
 
 def rows_of_both(config: JudgeConfig) -> dict[str, Any]:
     """Fingerprints of the rows of this run, and which weights it started from."""
-    per_step = sum(config.kind_comparisons)
-    steps = range(-(-_FINGERPRINTED // per_step))
+    steps = range(-(-_FINGERPRINTED // sum(config.kind_comparisons)))
+    settled = config.of_step(config.settles_at)
     first = [one for step in steps for one in training_comparisons(config, step)]
     texts = [
         f"{one.pair.prompt}\n{one.first.text}\n{one.second.text}\n{write_judgement(one)}"
@@ -95,7 +95,10 @@ def rows_of_both(config: JudgeConfig) -> dict[str, Any]:
     ]
     return {
         **training_rows(config),
-        "comparisons": config.total_steps * per_step,
+        "pairs": config.settles_at * config.pairs_per_step
+        + config.settle_steps * settled.pairs_per_step,
+        "comparisons": config.settles_at * sum(config.kind_comparisons)
+        + config.settle_steps * sum(settled.kind_comparisons),
         "first_comparisons_sha256": hashlib.sha256("\0".join(texts).encode()).hexdigest(),
         "started_from": weights_fingerprint(Path(config.start)),
     }

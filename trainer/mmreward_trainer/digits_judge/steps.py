@@ -32,9 +32,8 @@ from mmreward_trainer.digits_judge.judging import make_judge_items
 
 def train_step(run: Run) -> dict[str, float]:
     """One step; returns the parts of its loss, `judge` beside those of the critiques."""
-    config = run.config
-    assert isinstance(config, JudgeConfig)
-    refining = run.step >= config.critique_steps
+    assert isinstance(run.config, JudgeConfig)
+    config, refining = run.config.of_step(run.step), run.config.is_refining(run.step)
     pairs = training_pairs(config, run.step)
     comparisons = training_comparisons(config, run.step)
     pictures = pairs + [comparison.pair for comparison in comparisons]

@@ -62,8 +62,7 @@ def train(config: JudgeConfig, output: Path, *, resume: bool, report: Report) ->
             began = time.monotonic()
             numbers = train_step(run)
             run.seconds += time.monotonic() - began
-            phase = "refine" if run.step > config.critique_steps else "judge"
-            report(phase, run.step, config.total_steps, numbers)
+            report(_phase(config, run.step - 1), run.step, config.total_steps, numbers)
             if run.step % 10 == 0 or run.step == config.total_steps:
                 run.curve.append({"step": run.step, **numbers})
             if run.step % config.validate_every == 0 or run.step in (
@@ -79,6 +78,12 @@ def train(config: JudgeConfig, output: Path, *, resume: bool, report: Report) ->
     finally:
         save_state(run, output / STATE_FILE)
     return run
+
+
+def _phase(config: JudgeConfig, step: int) -> str:
+    if config.is_settling(step):
+        return "settle"
+    return "refine" if config.is_refining(step) else "judge"
 
 
 def snapshot_file(output: Path, step: int) -> Path:
