@@ -93,9 +93,12 @@ def histogram(values: Sequence[float], *, bins: int = _BINS) -> dict[str, list[f
     # Where all values are equal, or so close that their number cannot be told apart, one bin.
     width = max((high - low) / bins, 1e-9 * max(abs(low), abs(high), 1.0))
     first, last = math.floor(low / width), math.floor(high / width)
+    # The quotient of two floats may be rounded over an edge.
+    first -= first * width > low
+    last += (last + 1) * width < high
     counts = [0] * (last - first + 1)
     for value in values:
-        counts[math.floor(value / width) - first] += 1
+        counts[min(max(math.floor(value / width), first), last) - first] += 1
     return {"edges": [i * width for i in range(first, last + 2)], "counts": list(counts)}
 
 

@@ -78,7 +78,7 @@ class Through:
     def _ask(
         self, questions: QuestionFile, total: int, answers: AnswerFile, fingerprint: str
     ) -> None:
-        options = {**self.sampling, "pin": self.client.config.pin or fingerprint}
+        options = {**self.sampling, "pin": self.client.pin or fingerprint}
         under_way: dict[int, Question] = {}
 
         def rows() -> Iterator[Row]:

@@ -180,7 +180,7 @@ def write_file(
     try:
         with failures_end_the_command(), client:
             origin = served_by(client, request.get("model"), decisive)
-            pinned = {**request, "pin": client.config.pin or origin.fingerprint}
+            pinned = {**request, "pin": client.pin or origin.fingerprint}
             statuses = GroupsIntoFile(
                 rows,
                 origin,

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
+from mmreward_client.cli import beta_options as b
 from mmreward_client.cli import options as o
 from mmreward_client.cli import render
 from mmreward_client.cli.files import FileJob, score_file
 from mmreward_client.cli.outcome import failures_end_the_command, finish
 from mmreward_client.config import DEFAULT_TIMEOUT_S, DEFAULT_URL
-from mmreward_client.schema import Beta, PairItem, PairResult, describe
+from mmreward_client.schema import PairItem, PairResult
 from mmreward_client.sync import RewardClient
 
 
@@ -46,12 +46,10 @@ def pairs(
     temperature: o.Temperature = None,
     seed: o.Seed = None,
     max_critique_tokens: o.MaxCritiqueTokens = None,
-    beta0: Annotated[float, typer.Option(help="β at a margin of zero or less.")] = 0.1,
-    w: Annotated[float, typer.Option(help="Largest relative increase of β.")] = 0.5,
-    k: Annotated[float, typer.Option(help="How fast β grows with δ.")] = 0.5,
-    basis: Annotated[
-        str, typer.Option(help="δ that β is computed from: raw or calibrated.")
-    ] = "raw",
+    beta0: b.Beta0 = 0.1,
+    w: b.W = 0.5,
+    k: b.K = 0.5,
+    basis: b.Basis = "raw",
     model: o.Model = None,
     pin: o.Pin = None,
     url: o.Url = DEFAULT_URL,
@@ -64,7 +62,8 @@ def pairs(
 ) -> None:
     sampling = o.Sampling(critiques, temperature, seed, max_critique_tokens, model)
     o.check_kind(kind, mode)
-    request = {**sampling.options(), "beta": _beta(beta0, w, k, basis), "kind": kind}
+    beta = b.beta_of(beta0, w, k, basis)
+    request = {**sampling.options(), "beta": beta.model_dump(), "kind": kind}
     client = o.make_client(url, api_key, timeout_s, pin, concurrency)
     if file is not None:
         if images or prompt or chosen or rejected:
@@ -128,10 +127,3 @@ def summary(results: list[PairResult]) -> str:
         f"{len(deltas)} of {len(results)} pairs scored, δ > 0 in {ahead} "
         f"({ahead / len(deltas):.1%}), mean δ {sum(deltas) / len(deltas):+.3f}"
     )
-
-
-def _beta(beta0: float, w: float, k: float, basis: str) -> dict[str, Any]:
-    try:
-        return Beta.model_validate({"beta0": beta0, "w": w, "k": k, "basis": basis}).model_dump()
-    except ValidationError as error:
-        raise typer.BadParameter(describe(error)) from error

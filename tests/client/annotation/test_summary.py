@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mmreward_client import dynamic_beta
 from mmreward_client.annotation.summary import Tally, histogram
@@ -77,13 +77,15 @@ def test_quantiles_of_known_margins():
 
 
 @given(st.lists(margins, min_size=1), st.integers(1, 50))
+@example([5e-324, 0.0], 1)
+@example([-1.0, 0.1 + 0.2], 3)
 def test_histogram_loses_nothing(values, bins):
     """Edges rise and hold all values, zero is one of them; counts sum to their number."""
     found = histogram(values, bins=bins)
     assert found["edges"] == sorted(found["edges"])
     assert len(found["edges"]) == len(found["counts"]) + 1
     assert found["edges"][0] <= min(values) <= max(values) <= found["edges"][-1]
-    assert len(found["counts"]) <= bins + 2
+    assert len(found["counts"]) <= bins + 3
     if min(values) < 0 < max(values):
         assert 0.0 in found["edges"]
     assert sum(found["counts"]) == len(values)
