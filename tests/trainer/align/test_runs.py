@@ -152,6 +152,45 @@ def _leaves_a_policy_and_an_account(output: Path, base: Path) -> None:
     assert not [name for name in moved if "visual" in name and "merger" not in name]
 
 
+@pytest.mark.soak
+def test_two_processes_learn_what_one_does(policies: Policies, data: Path, tmp_path: Path) -> None:
+    """The same pairs in the same steps, wherever a dropped pair stands; validation of odd size."""
+    rows = (data / "validation.jsonl").read_text().splitlines()[:3]
+    validation = data / "three.jsonl"
+    validation.write_text("\n".join(rows) + "\n")
+    found = []
+    for processes in (1, 2):
+        words = arguments(
+            "mm-dpo", policies(), data, tmp_path / str(processes),
+            **{"optimisation.pairs_per_batch": 1, "optimisation.max_steps": 3},
+        )  # fmt: skip
+        words[words.index("--validation") + 1] = str(validation)
+        launcher = [
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            "2",
+            "--master-port",
+            "29541",
+        ]
+        done = subprocess.run(
+            [sys.executable, *(launcher if processes == 2 else []), "-m", "mmreward_trainer", *words],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+            capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        lines = history(tmp_path / str(processes))
+        found.append(
+            [
+                one[name]
+                for one in lines
+                for name in ("loss", "beta/mean", "pairs/dropped", "eval_loss", "eval_pairs/used")
+                if name in one
+            ]
+        )
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
 @pytest.mark.slow
 def test_a_dense_run_with_adapters_is_merged_into_a_plain_policy(
     policies: Policies, data: Path, tmp_path: Path
