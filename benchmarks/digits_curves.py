@@ -26,6 +26,8 @@ def main() -> None:
     names = {"critique": "critique", "score": "score", "none": "score, no critique"}
     for number, folder in enumerate(arguments.folders):
         record = json.loads((folder / "training_record.json").read_text(encoding="utf-8"))
+        # A model that learned to judge as well keeps the record of the critique model it was.
+        record = record.get("critique_model", record)
         steps = [row["step"] for row in record["curve"]]
         for part, colour in colours.items():
             values = [row[part] for row in record["curve"]]

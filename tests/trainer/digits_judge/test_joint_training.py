@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from mmreward_service.reward.checkpoint import load_head, load_spec
+from mmreward_service.reward.checkpoint import load_head, load_spec, weights_fingerprint
 from mmreward_trainer.digits.run import Run
 from mmreward_trainer.digits.scoring import load_digit_model
 from mmreward_trainer.digits_judge.command import write_snapshot
@@ -130,7 +131,9 @@ def test_published_folder_does_both(finished: tuple[Run, Path], tmp_path: Path) 
     assert spec.score_range == (1.0, 10.0)
     assert spec.max_tokens("judge") == MAX_JUDGEMENT_TOKENS > spec.max_tokens("critique")
     assert len(spec.golden) == 8
-    assert spec.training_rows["started_from"]
+    assert spec.training_rows["started_from"] == weights_fingerprint(DIGITS)
+    record = json.loads((tmp_path / "training_record.json").read_text())
+    assert record["critique_model"] == json.loads((DIGITS / "training_record.json").read_text())
     half = torch.load(snapshot_file(folder, 2), weights_only=True)
     head = load_head(tmp_path, spec).state_dict()
     assert half["step"] == 2

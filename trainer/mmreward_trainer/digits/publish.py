@@ -44,6 +44,7 @@ def write_checkpoint(
     base: RewardSpec | None = None,
     rows: dict[str, Any] | None = None,
     command: str | None = None,
+    more: dict[str, Any] | None = None,
 ) -> RewardSpec:
     """Write the folder with these calibrations, and name those that were refused.
 
@@ -52,6 +53,7 @@ def write_checkpoint(
             model's.
         rows: what `training_rows` says; None: what the critique model's run saw.
         command: that trains it again; None: the critique model's.
+        more: that the training record says.
     """
     spec = (base or base_spec(mmreward_service.__version__)).model_copy(
         update={
@@ -81,6 +83,7 @@ def write_checkpoint(
         "calibration": [one.model_dump() for one in fitted],
         "calibration_refused": refused,
         "curve": run.curve[:: max(1, len(run.curve) // 120)],
+        **(more or {}),
     }
     (folder / RECORD_FILE).write_text(compact(record), encoding="utf-8")
     write_model_card(folder, digits_card(folder), overwrite=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmreward_service.reward.checkpoint import weights_fingerprint
 from mmreward_service.reward.spec import Calibration, RewardSpec, Templates
 
 from mmreward_trainer.calibration import CalibrationError, fit_temperature
+from mmreward_trainer.digits.card import RECORD_FILE
 from mmreward_trainer.digits.evaluate import CALIBRATION_HARD_SHARE, Sizes, calibrate
 from mmreward_trainer.digits.pairs import draw_pair
 from mmreward_trainer.digits.publish import write_checkpoint
@@ -52,7 +54,16 @@ def publish(run: Run, folder: Path, sizes: Sizes | None) -> RewardSpec:
         rows=rows_of_both(config),
         # `training_rows.started_from` tells which weights the start must have.
         command=f"mmreward-train digits-judge --start CRITIQUE_MODEL --seed {config.seed}",
+        more=_record_of_the_start(Path(config.start)),
     )
+
+
+def _record_of_the_start(start: Path) -> dict[str, Any]:
+    """How the critique model was made, which nothing else in the new folder would tell."""
+    path = start / RECORD_FILE
+    if not path.is_file():
+        return {}
+    return {"critique_model": json.loads(path.read_text(encoding="utf-8"))}
 
 
 def spec_of_both(trainer_version: str, templates: Templates) -> RewardSpec:

@@ -1,8 +1,8 @@
 """The judge's prompt of the bundled model, stored in the checkpoint beside the critique's.
 
-Picture and question first would let the comparisons of a group share what is computed of them. This
-model is too small for that: as in its critiques the picture comes last, at one distance from where
-the judgement begins (`docs/bundled-judge.md` has the figures of both).
+Picture and question first would let the comparisons of a group share what is computed of them.
+Here the picture comes last, as in the critique's prompt, where the model misread it otherwise: it
+goes on from weights that have only ever seen it there. `PICTURE_FIRST` is the other way.
 """
 
 from __future__ import annotations
