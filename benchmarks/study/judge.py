@@ -39,9 +39,11 @@ def main(
         }
     )
     parts = prepare(config)
+    # A row counts for every variant or for none: too long with its critiques is too long.
+    with_critiques = {"loss": config.loss.model_copy(update={"critique": 1.0})}
+    encode = prepare(config.model_copy(update=with_critiques)).encoder.encode
     with tempfile.TemporaryDirectory() as scratch:
-        # What cannot be encoded is left out for every variant alike, and counted.
-        rows = build_rows([test], config.data, Path(scratch), encode=parts.encoder.encode)
+        rows = build_rows([test], config.data, Path(scratch), encode=encode)
         judge = Judge(
             parts.encoder, parts.packer, parts.writer, rows.table, len(rows), PAIRS_PER_BATCH,
             with_critiques=config.loss.critique > 0,
