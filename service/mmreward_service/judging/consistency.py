@@ -17,11 +17,5 @@ def agreements(judged: Mapping[Game, Scores]) -> list[bool]:
     ]
 
 
-def order_consistency(judged: Mapping[Game, Scores]) -> float | None:
-    """The share of `agreements`; None where no pair was judged in both orders."""
-    agree = agreements(judged)
-    return sum(agree) / len(agree) if agree else None
-
-
 def _sign(scores: Scores) -> int:
     return (scores[0] > scores[1]) - (scores[0] < scores[1])
