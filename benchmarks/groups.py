@@ -65,14 +65,14 @@ class Server:
 
 def main(
     size: Annotated[str, typer.Option(help="medium or 7b")] = "medium",
-    groups: Annotated[str, typer.Option(help="answers:photos, by commas")] = "8:2,4:3,16:1",
+    groups: Annotated[str, typer.Option(help="answers:photos, by commas")] = "4:3,8:2,16:1",
     ways: Annotated[str, typer.Option(help="besides group and one_by_one")] = "balanced,apart",
     block: Annotated[int, typer.Option(help="block size measured beside; 0: none")] = 128,
     max_tokens: Annotated[int, typer.Option(help="of every judgement", min=1)] = 32,
     data: Annotated[str, typer.Option(help="folder with groups.jsonl, or `drawn`")] = str(PHOTOS),
     dtype: Annotated[str, typer.Option(help="of all engines")] = "float32",
     engine: Annotated[str, typer.Option(help="vllm, or fake: the HTTP layer alone")] = "vllm",
-    kv_cache_gib: Annotated[float, typer.Option(help="of each engine")] = 2.0,
+    kv_cache_gib: Annotated[float, typer.Option(help="of each engine")] = 1.0,
     cache: Annotated[Path, typer.Option(help="where built checkpoints are")] = CACHE,
     model: Annotated[Path | None, typer.Option(help="another checkpoint")] = None,
     logs: Annotated[Path, typer.Option(help="folder for the processes' logs")] = Path("/tmp"),
