@@ -110,7 +110,7 @@ def judge_config(model: Path, data: Path, **changes: Any) -> JudgeConfig:
             "workers": 0,
         },
         "judge": {"max_judgement_tokens": 16, "templates": templates},
-        "sft": {"pairs_per_step": 5, "pairs_per_batch": 5, "max_steps": 24, "learning_rate": 5e-3},
+        "sft": {"pairs_per_step": 5, "pairs_per_batch": 5, "max_steps": 18, "learning_rate": 5e-3},
         "rl": {
             "comparisons_per_step": 2,
             "rollouts": 4,

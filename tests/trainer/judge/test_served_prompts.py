@@ -55,7 +55,9 @@ class Recorded:
         ]
 
 
-@pytest.fixture(scope="module", params=["qwen2_5_vl", "llava_onevision"])
+@pytest.fixture(
+    scope="module", params=["qwen2_5_vl", pytest.param("llava_onevision", marks=pytest.mark.slow)]
+)
 def recorded(
     request: pytest.FixtureRequest, stock: Stock, tmp_path_factory: pytest.TempPathFactory
 ) -> Recorded:
