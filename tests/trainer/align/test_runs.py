@@ -165,16 +165,10 @@ def test_two_processes_learn_what_one_does(policies: Policies, data: Path, tmp_p
             **{"optimisation.pairs_per_batch": 1, "optimisation.max_steps": 3},
         )  # fmt: skip
         words[words.index("--validation") + 1] = str(validation)
-        launcher = [
-            "-m",
-            "torch.distributed.run",
-            "--nproc-per-node",
-            "2",
-            "--master-port",
-            "29541",
-        ]
+        launcher = "-m torch.distributed.run --nproc-per-node 2 --master-port 29541".split()
+        program = [*(launcher if processes == 2 else ()), "-m", "mmreward_trainer"]
         done = subprocess.run(
-            [sys.executable, *(launcher if processes == 2 else []), "-m", "mmreward_trainer", *words],
+            [sys.executable, *program, *words],
             env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
             capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
