@@ -101,8 +101,9 @@ class Annotation:
             InvalidInput: the data cannot be read, or holds no pair; files of other scores.
             OSError: a file cannot be read or written.
         """
-        plan = self._plan()
+        # The services first: one that is not there should not cost a pass over the data.
         models = [self._model(place, client) for place, client in enumerate(clients)]
+        plan = self._plan()
         self._tell(plan, models)
         with ExitStack() as stack:
             for place, model in enumerate(models):

@@ -68,6 +68,7 @@ class LocalService:
         injected: what went wrong on purpose, by kind.
         most_in_flight: the most scoring requests that were under way together.
         fingerprint: may be set while it serves: the model is then another one.
+        kinds: what the model says that it is; may be set.
         is_ready: may be set: false is a 503 on `/ready` and on the scoring routes.
     """
 
@@ -85,6 +86,7 @@ class LocalService:
         self.fingerprint = fingerprint
         self.model = model
         self.is_ready = True
+        self.kinds = ["critique", "judge"]
         self.asked: list[Asked] = []
         self.injected: Counter[str] = Counter()
         self.most_in_flight = 0
@@ -230,7 +232,7 @@ class LocalService:
         card = ModelCard(
             id=self.model,
             created=0,
-            kinds=["critique", "judge"],
+            kinds=self.kinds,
             modes=["generate", "given", "none"],
             read_out="last_critique_token",
             calibration=self._calibration(),

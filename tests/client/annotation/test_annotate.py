@@ -337,6 +337,16 @@ def test_calibrated_basis_needs_a_calibration(pictures, write, tmp_path):
     assert line["beta"] is not None
 
 
+def test_a_judge_is_refused(local, pictures, write, tmp_path):
+    """A model that compares answers has no score for one alone: said before anything is sent."""
+    local.kinds = ["judge"]
+    file = write("pairs.jsonl", [pair(0)])
+    done = annotate(file, "--output", tmp_path / "out.jsonl", url=local.url)
+    assert done.exit_code == 1
+    assert "is a judge" in done.stderr
+    assert not local.asked
+
+
 def test_given_critiques_are_part_of_a_response(local, pictures, write, tmp_path):
     """--mode given scores the reasons of the rows: another reason is another response."""
     rows = [
@@ -369,7 +379,8 @@ def test_wrong_usage(local, pictures, write, tmp_path):
         assert done.exit_code == 2, (arguments, done.output)
     assert not local.asked
     assert lines(other) == [pair(0)]
-    done = annotate(write("bad.jsonl", [{"id": "x"}]), "--output", tmp_path / "b.jsonl")
+    bad = write("bad.jsonl", [{"id": "x"}])
+    done = annotate(bad, "--output", tmp_path / "b.jsonl", url=local.url)
     assert done.exit_code == 1
     assert "holds no pair that can be scored" in done.stderr
 
