@@ -15,6 +15,7 @@ from mmreward_client.schema import (
 )
 
 from mmreward_service.asking import Asker, Failure
+from mmreward_service.intake import Parsed
 from mmreward_service.scoring import failed, pair_result, score_result, scored
 
 
@@ -27,8 +28,8 @@ class Scores:
     def critiques(self, item: ScoreItem) -> int:
         return 1
 
-    def invalid(self, index: int, id_: str | None, error: str) -> ScoreResult:
-        return score_result(index, id_, failed("invalid", error))
+    def invalid(self, parsed: Parsed, error: str) -> ScoreResult:
+        return score_result(parsed.index, parsed.id, failed("invalid", error))
 
     async def serve(
         self, asker: Asker, index: int, id_: str | None, item: ScoreItem
@@ -46,8 +47,8 @@ class Pairs:
     def critiques(self, item: PairItem) -> int:
         return 2
 
-    def invalid(self, index: int, id_: str | None, error: str) -> PairResult:
-        return PairResult(index=index, id=id_, status="invalid", error=error)
+    def invalid(self, parsed: Parsed, error: str) -> PairResult:
+        return PairResult(index=parsed.index, id=parsed.id, status="invalid", error=error)
 
     async def serve(self, asker: Asker, index: int, id_: str | None, item: PairItem) -> PairResult:
         chosen, rejected = await asyncio.gather(

@@ -46,11 +46,15 @@ _ITEMS: dict[type[AnyRequest], type[AnyItem]] = {
 
 @dataclass(frozen=True)
 class Parsed:
-    """One entry of `items`: an item of the request's class, or what is wrong with it."""
+    """One entry of `items`: an item of the request's class, or what is wrong with it.
+
+    `responses` counts those of a group, broken or not: its lists have one entry for each, always.
+    """
 
     index: int
     id: str | None
     item: AnyItem | str
+    responses: int = 0
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,9 @@ def _parse(
     item = parse_item(_ITEMS[type(request)], raw)
     if not isinstance(item, str) and (broken := _broken_rule(item, kind, request, settings)):
         item = broken
-    return Parsed(index, id_ if isinstance(id_, str) else None, item)
+    responses = raw.get("responses") if isinstance(raw, dict) else None
+    count = len(responses) if isinstance(responses, list) else 0
+    return Parsed(index, id_ if isinstance(id_, str) else None, item, count)
 
 
 def _broken_rule(item: AnyItem, kind: Kind, request: AnyRequest, settings: Settings) -> str | None:

@@ -60,7 +60,7 @@ class Way(Protocol):
         """How many questions an item takes; each takes as many permits as there are samples."""
         ...
 
-    def invalid(self, index: int, id_: str | None, error: str) -> Result: ...
+    def invalid(self, parsed: Parsed, error: str) -> Result: ...
 
     async def serve(self, asker: Asker, index: int, id_: str | None, item: Any) -> Result:
         """The result, whatever happens to the item."""
@@ -136,7 +136,7 @@ class Run:
     async def _serve_item(self, parsed: Parsed, deliver: Deliver) -> None:
         index, id_, item = parsed.index, parsed.id, parsed.item
         result = (
-            self.way.invalid(index, id_, item)
+            self.way.invalid(parsed, item)
             if isinstance(item, str)
             else await self.way.serve(self.asker, index, id_, item)
         )

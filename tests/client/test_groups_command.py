@@ -232,7 +232,7 @@ def test_service_gone_midway(cat, tmp_path):
     path, output = jsonl(tmp_path / "rows.jsonl", *rows), tmp_path / "out.jsonl"
     options = ("--file", path, "--output", output, "--batch-size", 1, "--concurrency", 1)
     with running(FakeEngine()) as address:
-        done = run(address, *options, "--timeout", 2)
+        done = run(address, *options, "--timeout", 6)
     assert done.exit_code == 1, done.output
     assert "the same command goes on from there" in done.stderr
     assert lines(output)[0]["scores"] == [1.0, 2.0]

@@ -100,15 +100,16 @@ class PairItem(_MediaItem):
 class GroupItem(Strict):
     """Responses to one prompt that are compared with each other.
 
-    `complete` says which of them are whole, one entry per response; the others take no part, as in
-    the paper (Generative RLHF-V, arXiv 2505.18531, grouped comparison).
+    An empty response is judged like any other: policies write them, and one must not cost its
+    whole group the scores. `complete` says which responses are whole, one entry for each; the
+    others take no part, as in the paper (Generative RLHF-V, arXiv 2505.18531, grouped comparison).
     """
 
     id: str | None = None
     images: list[str] = []
     video: Video | None = None
     prompt: Prompt
-    responses: Annotated[list[Text], Field(min_length=1)]
+    responses: Annotated[list[str], Field(min_length=1)]
     complete: list[bool] | None = None
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from mmreward_client.schema import Comparison, GroupItem, GroupResult, GroupsRequest, Status
 
 from mmreward_service.asking import Asker, Failure
+from mmreward_service.intake import Parsed
 from mmreward_service.judging.aggregation import AGGREGATIONS, comparisons_of
 from mmreward_service.judging.comparison import compare, comparison
 from mmreward_service.judging.consistency import agreements
@@ -69,8 +70,15 @@ class Groups:
         entrants = len(Entrants.of(item).first_at)
         return number_of_games(entrants, self._request.comparisons, self._request.orders)
 
-    def invalid(self, index: int, id_: str | None, error: str) -> GroupResult:
-        return GroupResult(index=index, id=id_, status="invalid", error=error)
+    def invalid(self, parsed: Parsed, error: str) -> GroupResult:
+        return GroupResult(
+            index=parsed.index,
+            id=parsed.id,
+            status="invalid",
+            scores=[None] * parsed.responses,
+            scores_from=[0] * parsed.responses,
+            error=error,
+        )
 
     async def serve(
         self, asker: Asker, index: int, id_: str | None, item: GroupItem

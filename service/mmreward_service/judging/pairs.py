@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from mmreward_client.schema import Critique, PairItem, PairResult, PairsRequest, Scored
 
 from mmreward_service.asking import Asker, Failure
+from mmreward_service.intake import Parsed
 from mmreward_service.judging.comparison import Judgement, compare, overall
 from mmreward_service.judging.consistency import agreements
 from mmreward_service.judging.schedule import Game
@@ -36,8 +37,8 @@ class JudgedPairs:
     def critiques(self, item: PairItem) -> int:
         return 2
 
-    def invalid(self, index: int, id_: str | None, error: str) -> PairResult:
-        return PairResult(index=index, id=id_, status="invalid", error=error)
+    def invalid(self, parsed: Parsed, error: str) -> PairResult:
+        return PairResult(index=parsed.index, id=parsed.id, status="invalid", error=error)
 
     async def serve(self, asker: Asker, index: int, id_: str | None, item: PairItem) -> PairResult:
         async with AsyncExitStack() as held:

@@ -107,6 +107,15 @@ async def test_incomplete_responses_take_no_part(client: httpx2.AsyncClient) -> 
     assert {index for one in result.comparisons for index in (one.first, one.second)} == {0, 2, 3}
 
 
+async def test_an_empty_response_is_judged_like_any_other(client: httpx2.AsyncClient) -> None:
+    """A policy that ends at once does not cost its group the scores."""
+    (result,) = await judge(client, group("", *points(4, 2)))
+    assert result.status == "ok"
+    assert result.scores[1:] == [4.0, 2.0]
+    assert result.scores[0] is not None
+    assert result.scores_from == [4, 4, 4]
+
+
 async def test_a_group_of_one_is_invalid_and_the_others_are_served(
     client: httpx2.AsyncClient,
 ) -> None:
@@ -122,7 +131,9 @@ async def test_a_group_of_one_is_invalid_and_the_others_are_served(
     assert [result.status for result in results] == [*["invalid"] * 3, "ok", "invalid"]
     assert results[0].error is not None
     assert "needs two" in results[0].error
-    assert results[0].scores == []
+    # Lists keep one entry per response, whatever is wrong with the group.
+    assert [result.scores for result in results[:3]] == [[None], [None, None], [None, None]]
+    assert [result.scores_from for result in results[:3]] == [[0], [0, 0], [0, 0]]
 
 
 async def test_identical_responses_are_judged_once(
