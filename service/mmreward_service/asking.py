@@ -127,12 +127,20 @@ class Asker:
             yield media
 
     async def prompt(
-        self, render: Callable[[], list[int]], prompt: str | list[Turn], *texts: str
+        self,
+        render: Callable[[], list[int]],
+        prompt: str | list[Turn],
+        *texts: str,
+        siblings: int = 1,
     ) -> list[int]:
-        """What `render` makes of a prompt and texts, in a thread where they are long."""
+        """What `render` makes of a prompt and texts, in a thread where they are long.
+
+        Args:
+            siblings: prompts of this size that are rendered in the same turn of the event loop.
+        """
         size = len(prompt) if isinstance(prompt, str) else sum(len(t.content) for t in prompt)
         with self._stopwatch.stage("prompt"):
-            if size + sum(map(len, texts)) < _LONG_TEXT:
+            if (size + sum(map(len, texts))) * siblings < _LONG_TEXT:
                 return render()
             return await self.service.decoder.in_thread(self._stopwatch, render)
 

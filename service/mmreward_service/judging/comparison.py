@@ -26,9 +26,14 @@ class Judgement:
 
 
 async def compare(
-    asker: Asker, item: GroupItem | PairItem, media: Media, first: str, second: str
+    asker: Asker,
+    item: GroupItem | PairItem,
+    media: Media,
+    first: str,
+    second: str,
+    siblings: int,
 ) -> list[Judgement] | Failure:
-    """The K judgements of two responses in this order."""
+    """The K judgements of two responses in this order, one of `siblings` comparisons."""
     spec, renderer = asker.service.engine.spec, asker.service.engine.renderer
 
     def render() -> list[int]:
@@ -41,14 +46,19 @@ async def compare(
         )
 
     async def work() -> list[Judgement]:
-        ids = await asker.prompt(render, item.prompt, first, second)
+        ids = await asker.prompt(render, item.prompt, first, second, siblings=siblings)
         outcome = await asker.write(ids, media)
         return [judgement(reading, spec.score_range) for reading in outcome.readings]
 
     judged = await asker.attempt(work, permits=asker.accepted.critiques)
+    count_comparison(asker, judged)
+    return judged
+
+
+def count_comparison(asker: Asker, judged: list[Judgement] | Failure) -> None:
+    """Into the metrics, by status."""
     status = judged.status if isinstance(judged, Failure) else overall(judged).status
     asker.service.metrics.observe_comparison(asker.service.engine.model_name, status)
-    return judged
 
 
 def judgement(reading: Reading, score_range: Sequence[float] | None) -> Judgement:

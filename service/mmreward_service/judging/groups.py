@@ -21,7 +21,7 @@ from mmreward_client.schema import Comparison, GroupItem, GroupResult, GroupsReq
 from mmreward_service.asking import Asker, Failure
 from mmreward_service.intake import Parsed
 from mmreward_service.judging.aggregation import AGGREGATIONS, comparisons_of
-from mmreward_service.judging.comparison import compare, comparison
+from mmreward_service.judging.comparison import compare, comparison, count_comparison
 from mmreward_service.judging.consistency import agreements
 from mmreward_service.judging.schedule import Game, number_of_games, schedule
 from mmreward_service.reward.judgement import Scores
@@ -132,12 +132,15 @@ async def _play(
         media = await asker.attempt(lambda: held.enter_async_context(asker.media(item)))
         if isinstance(media, Failure):
             asker.ticket.release(len(games) * asker.accepted.critiques)
+            for _ in games:
+                count_comparison(asker, media)
             return [comparison(at[game.first], at[game.second], media) for game in games]
 
         async def play(game: Game) -> Comparison:
             first, second = at[game.first], at[game.second]
             texts = item.responses[first], item.responses[second]
-            return comparison(first, second, await compare(asker, item, media, *texts))
+            judged = await compare(asker, item, media, *texts, siblings=len(games))
+            return comparison(first, second, judged)
 
         return await asyncio.gather(*map(play, games))
 

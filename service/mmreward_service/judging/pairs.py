@@ -17,7 +17,7 @@ from mmreward_client.schema import Critique, PairItem, PairResult, PairsRequest,
 
 from mmreward_service.asking import Asker, Failure
 from mmreward_service.intake import Parsed
-from mmreward_service.judging.comparison import Judgement, compare, overall
+from mmreward_service.judging.comparison import Judgement, compare, count_comparison, overall
 from mmreward_service.judging.consistency import agreements
 from mmreward_service.judging.schedule import Game
 from mmreward_service.reward.judgement import Scores
@@ -45,10 +45,12 @@ class JudgedPairs:
             media = await asker.attempt(lambda: held.enter_async_context(asker.media(item)))
             if isinstance(media, Failure):
                 asker.ticket.release(2 * asker.accepted.critiques)
+                for _ in _ORDERS:
+                    count_comparison(asker, media)
                 return _failed(index, id_, [], media)
             judged = await asyncio.gather(
-                compare(asker, item, media, item.chosen, item.rejected),
-                compare(asker, item, media, item.rejected, item.chosen),
+                compare(asker, item, media, item.chosen, item.rejected, siblings=2),
+                compare(asker, item, media, item.rejected, item.chosen, siblings=2),
             )
         for order, one in zip(_ORDERS, judged, strict=True):
             if failure := _failure(one):

@@ -203,6 +203,8 @@ async def test_a_broken_picture_fails_its_group_alone(client: httpx2.AsyncClient
     assert [one.status for one in bad.comparisons] == ["image_error"] * 2
     assert bad.scores == [None, None]
     assert good.status == "ok"
+    page = (await client.get("/metrics")).text
+    assert 'mmreward_comparisons_total{model="fake",status="image_error"} 2.0' in page
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,7 @@ async def test_at_the_deadline_what_is_finished_counts(
     client: httpx2.AsyncClient, engine: FakeEngine
 ) -> None:
     """The slow response has no score, the others have theirs, and nothing is left running."""
-    (result,) = await judge(client, group(*points(7, 3), "[[slow]]"), deadline_ms=700)
+    (result,) = await judge(client, group(*points(7, 3), "[[slow]]"), deadline_ms=3000)
     assert result.status == "partial"
     assert result.scores == [7.0, 3.0, None]
     late = [one for one in result.comparisons if one.status == "deadline"]
@@ -252,7 +254,7 @@ async def test_an_engine_that_dies_in_the_middle_is_503_or_said_in_the_line(
 
 async def test_groups_stream_as_they_are_finished(client: httpx2.AsyncClient) -> None:
     """A line per group, the slow one last, and together what the one document holds."""
-    body = {"items": [group(*points(1, 2), "[[slow]]"), group(*points(3, 4))], "deadline_ms": 700}
+    body = {"items": [group(*points(1, 2), "[[slow]]"), group(*points(3, 4))], "deadline_ms": 3000}
     reply = await client.post("/v1/groups", json=body, headers={"Accept": "application/x-ndjson"})
     *lines, last = [json.loads(line) for line in reply.text.splitlines()]
     assert [line["index"] for line in lines] == [1, 0]

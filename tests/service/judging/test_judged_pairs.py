@@ -106,7 +106,7 @@ async def test_without_one_order_there_is_no_number(
     fails = _FailsSecond(slow)
     async with serving(fails) as client:
         item = {**pair, "chosen": GOOD, "rejected": BAD}
-        (result,) = await judge(client, item, **({"deadline_ms": 700} if slow else {}))
+        (result,) = await judge(client, item, **({"deadline_ms": 3000} if slow else {}))
     assert result.status == ("deadline" if slow else "unparsed")
     assert result.error is not None
     assert result.error.startswith("chosen second: ")
