@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +72,9 @@ def main() -> None:
         }  # fmt: skip
         print(size, {name: one["spearman"] for name, one in sizes[str(size)]["ways"].items()})
     result = {
-        "command": "python " + " ".join(sys.argv),
+        "command": "python benchmarks/judge_study/group_quality.py CHECKPOINT"
+        f" --split {arguments.split} --wording {arguments.wording}"
+        f" --groups {arguments.groups} --missing {arguments.missing} --output FILE",
         "weights": weights_fingerprint(arguments.checkpoint),
         "split": arguments.split,
         "wording": arguments.wording,

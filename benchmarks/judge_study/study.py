@@ -44,7 +44,10 @@ def main() -> None:
     arguments = parser.parse_args()
     results = [one_seed(arguments, seed) for seed in arguments.seeds]
     summary = {
-        "command": "python " + " ".join(sys.argv),
+        "command": "python benchmarks/judge_study/study.py --start CRITIQUE_MODEL --work DIR"
+        f" --seeds {' '.join(map(str, arguments.seeds))}"
+        f" --rl-from {' '.join(arguments.rl_from)} --output FILE",
+        "sound": arguments.sound,
         "split": arguments.split,
         "rl": {
             "steps": arguments.rl_steps,
@@ -53,7 +56,7 @@ def main() -> None:
             "rollouts": 8,
             "rows": RL_ROWS,
         },
-        "seeds": results,
+        "seeds": [_without_lists(one) for one in results],
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
@@ -240,6 +243,21 @@ def make_table(results: list[dict[str, Any]]) -> str:
             cells = [_signed(one["gain"], *one["ci95"]) for one in wordings.values()]
             lines.append(f"| {result['seed']} | {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _without_lists(result: dict[str, Any]) -> dict[str, Any]:
+    """Without the outcome of every single pair, which stays in the work folder."""
+    models = {
+        name: one
+        | {
+            "judge": {
+                wording: {key: value for key, value in figures.items() if key != "right"}
+                for wording, figures in one["judge"].items()
+            }
+        }
+        for name, one in result["models"].items()
+    }
+    return result | {"models": models}
 
 
 def _signed(gain: float, low: float, high: float) -> str:
