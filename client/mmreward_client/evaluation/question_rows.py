@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,9 @@ _AS_THEY_ARE = (None, "mm-rlhf", "mm-rlhf-rewardbench")
 
 
 def plain_row(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns as JSON can hold them.
+    """The columns as JSON can hold them; NaN and infinities, which it has not, become null.
+
+    A table that pandas wrote has NaN wherever a number is missing.
 
     Raises:
         InvalidInput: a column holds something else than JSON, pictures or bytes.
@@ -29,7 +32,7 @@ def plain_row(fields: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
         row[name] = _plain(value)
         try:
-            json.dumps(row[name])
+            json.dumps(row[name], allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"{name}: cannot be written as JSON: {error}") from None
     return row
@@ -66,4 +69,6 @@ def _plain(value: Any) -> Any:
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value

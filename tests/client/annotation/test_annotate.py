@@ -271,6 +271,20 @@ def test_parquet_with_pictures_inside(local, tmp_path):
     ]
 
 
+def test_a_missing_number_of_another_column_is_null(local, pictures, tmp_path):
+    """NaN, as pandas writes what is missing, at any depth; JSON has no such number."""
+    nan, rows = math.nan, [pair(0), pair(1)]
+    rows[0] |= {"length": 3.0, "parts": [1.0, 2.0], "more": {"x": 1.0}}
+    rows[1] |= {"length": nan, "parts": [nan, math.inf], "more": {"x": -math.inf}}
+    file, output = tmp_path / "pairs.parquet", tmp_path / "out.jsonl"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    done = annotate(file, "--output", output, "--image-root", tmp_path, url=local.url)
+    assert done.exit_code == 0, done.output
+    found = [[line[name] for name in ("length", "parts", "more")] for line in lines(output)]
+    assert found == [[3.0, [1.0, 2.0], {"x": 1.0}], [None, [None, None], {"x": None}]]
+    assert all(line["delta"] is not None for line in lines(output))
+
+
 def test_saved_dataset(local, tmp_path):
     """A folder of the library `datasets` with a split is read like any table."""
     datasets = pytest.importorskip("datasets")
