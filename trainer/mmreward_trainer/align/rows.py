@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,9 @@ def build_pairs(
         fingerprints = (folder / FINGERPRINTS_FILE).read_text(encoding="ascii").split()
         return PairTable(load_from_disk(str(folder / "table")), fingerprints, report)
     folder.mkdir(parents=True, exist_ok=True)
+    # A killed run's cache may be complete: the library would take it and read no row, and the
+    # account of the rows would stay empty.
+    shutil.rmtree(folder / "cache", ignore_errors=True)
     account = _Account()
     readers = _readers(files, data, split)
     try:

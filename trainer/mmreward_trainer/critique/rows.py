@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,9 @@ def build_rows(
         fingerprints = (folder / FINGERPRINTS_FILE).read_text(encoding="ascii").split()
         return Rows(load_from_disk(str(table_folder)), fingerprints, report)
     folder.mkdir(parents=True, exist_ok=True)
+    # A killed run's cache may be complete: the library would take it and read no row, and the
+    # account of the rows would stay empty.
+    shutil.rmtree(folder / "cache", ignore_errors=True)
     account = _Account()
     try:
         table = Dataset.from_generator(
