@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 import httpx2
 
 from mmreward_client.async_connections import AsyncConnections
-from mmreward_client.config import ClientOptions, call_timeout_s, make_config
+from mmreward_client.config import ClientOptions, call_timeout_s, make_config, seconds_left
+from mmreward_client.errors import DeadlineExceeded
 from mmreward_client.events import CallWatch, Hook
 from mmreward_client.exchange import (
     Call,
@@ -87,7 +88,7 @@ class AsyncRewardClient:
         Raises:
             RewardError: the call as a whole failed; see `errors.py`.
         """
-        return await self._reply(await self._score_call(items, options), options)
+        return await self._reply(*await self._score_call(items, options))
 
     async def pairs(
         self,
@@ -106,7 +107,7 @@ class AsyncRewardClient:
                 scores each by itself. None: what the model is, critique where it is both.
             options: as of `score`.
         """
-        return await self._reply(await self._pairs_call(items, options, beta, kind), options)
+        return await self._reply(*await self._pairs_call(items, options, beta, kind))
 
     async def groups(
         self,
@@ -137,14 +138,15 @@ class AsyncRewardClient:
             ProtocolError: a group that is not the one that was sent.
             RewardError: the call as a whole failed; see `errors.py`.
         """
-        call = await self._groups_call(items, options, orders, comparisons, aggregate)
-        return await self._reply(call, options)
+        return await self._reply(
+            *await self._groups_call(items, options, orders, comparisons, aggregate)
+        )
 
     async def stream_score(
         self, items: Iterable[Any], **options: Unpack[Options]
     ) -> AsyncResultStream[ScoreReply, ScoreResult]:
         """Like `score`, each result as soon as it is there, in order of finishing."""
-        return self._stream(await self._score_call(items, options), options)
+        return self._stream(*await self._score_call(items, options))
 
     async def stream_pairs(
         self,
@@ -155,7 +157,7 @@ class AsyncRewardClient:
         **options: Unpack[Options],
     ) -> AsyncResultStream[PairsReply, PairResult]:
         """Like `pairs`, each result as soon as it is there, in order of finishing."""
-        return self._stream(await self._pairs_call(items, options, beta, kind), options)
+        return self._stream(*await self._pairs_call(items, options, beta, kind))
 
     async def stream_groups(
         self,
@@ -167,8 +169,9 @@ class AsyncRewardClient:
         **options: Unpack[Options],
     ) -> AsyncResultStream[GroupsReply, GroupResult]:
         """Like `groups`, each group as soon as it is there, in order of finishing."""
-        call = await self._groups_call(items, options, orders, comparisons, aggregate)
-        return self._stream(call, options)
+        return self._stream(
+            *await self._groups_call(items, options, orders, comparisons, aggregate)
+        )
 
     @property
     def pin(self) -> str | None:
@@ -232,8 +235,8 @@ class AsyncRewardClient:
 
     async def _score_call(
         self, items: Iterable[Any], options: Options
-    ) -> Call[ScoreReply, ScoreResult]:
-        return await asyncio.to_thread(score_call, items, options, pin=self.pin)
+    ) -> tuple[Call[ScoreReply, ScoreResult], float]:
+        return await self._built(lambda: score_call(items, options, pin=self.pin), options)
 
     async def _pairs_call(
         self,
@@ -241,9 +244,9 @@ class AsyncRewardClient:
         options: Options,
         beta: Beta | Mapping[str, Any] | None,
         kind: Kind | None,
-    ) -> Call[PairsReply, PairResult]:
-        return await asyncio.to_thread(
-            pairs_call, items, options, pin=self.pin, beta=beta, kind=kind
+    ) -> tuple[Call[PairsReply, PairResult], float]:
+        return await self._built(
+            lambda: pairs_call(items, options, pin=self.pin, beta=beta, kind=kind), options
         )
 
     async def _groups_call(
@@ -253,19 +256,41 @@ class AsyncRewardClient:
         orders: Orders | None,
         comparisons: Opponents | None,
         aggregate: Aggregate | None,
-    ) -> Call[GroupsReply, GroupResult]:
-        return await asyncio.to_thread(
-            groups_call,
-            items,
+    ) -> tuple[Call[GroupsReply, GroupResult], float]:
+        return await self._built(
+            lambda: groups_call(
+                items,
+                options,
+                pin=self.pin,
+                orders=orders,
+                comparisons=comparisons,
+                aggregate=aggregate,
+            ),
             options,
-            pin=self.pin,
-            orders=orders,
-            comparisons=comparisons,
-            aggregate=aggregate,
         )
 
-    async def _reply(self, call: Call[ReplyT, Any], options: Options) -> ReplyT:
+    async def _built(
+        self, build: Callable[[], Call[ReplyT, ResultT]], options: Options
+    ) -> tuple[Call[ReplyT, ResultT], float]:
+        """The call, built in a thread, and how many seconds are left for it.
+
+        Raises:
+            DeadlineExceeded: the total time was over first, as where no thread was free.
+        """
         timeout_s = call_timeout_s(self.config, options.get("timeout_s"))
+        ends_at = time.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s) as clock:
+                call = await asyncio.to_thread(build)
+        except TimeoutError as error:
+            if not clock.expired():
+                raise
+            raise DeadlineExceeded(
+                f"the request was not built within {timeout_s:g} s", code="client_deadline"
+            ) from error
+        return call, seconds_left(ends_at)
+
+    async def _reply(self, call: Call[ReplyT, Any], timeout_s: float) -> ReplyT:
         with CallWatch(self.on_event, call.path) as watch:
             content = await self._connections.fetch(
                 "POST", call.path, call.content, timeout_s, watch
@@ -276,9 +301,8 @@ class AsyncRewardClient:
             return reply
 
     def _stream(
-        self, call: Call[ReplyT, ResultT], options: Options
+        self, call: Call[ReplyT, ResultT], timeout_s: float
     ) -> AsyncResultStream[ReplyT, ResultT]:
-        timeout_s = call_timeout_s(self.config, options.get("timeout_s"))
         reader = StreamReader(call)
         return AsyncResultStream(reader, self._results(call, reader, timeout_s))
 

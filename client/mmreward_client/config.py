@@ -6,6 +6,7 @@ Nothing here is read from the environment: a library inside somebody else's job 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
@@ -124,6 +125,11 @@ def call_timeout_s(config: ClientConfig, timeout_s: float | None) -> float:
     check_seconds("timeout_s", timeout_s)
     config.check_fits_the_group(timeout_s)
     return timeout_s
+
+
+def seconds_left(ends_at: float) -> float:
+    """Until a moment of the monotonic clock; never zero, so that an error tells of the deadline."""
+    return max(0.001, ends_at - time.monotonic())
 
 
 def request_headers(config: ClientConfig, request_id: str, *, accept: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any, Self, Unpack
 
 import httpx2
 
-from mmreward_client.config import ClientOptions, call_timeout_s, make_config
+from mmreward_client.config import ClientOptions, call_timeout_s, make_config, seconds_left
 from mmreward_client.connections import Connections
 from mmreward_client.events import CallWatch, Hook
 from mmreward_client.exchange import (
@@ -85,7 +85,8 @@ class RewardClient:
         Raises:
             RewardError: the call as a whole failed; see `errors.py`.
         """
-        return self._reply(score_call(items, options, pin=self.pin), options)
+        ends_at = self._ends_at(options)
+        return self._reply(score_call(items, options, pin=self.pin), ends_at)
 
     def pairs(
         self,
@@ -104,7 +105,8 @@ class RewardClient:
                 scores each by itself. None: what the model is, critique where it is both.
             options: as of `score`.
         """
-        return self._reply(pairs_call(items, options, pin=self.pin, beta=beta, kind=kind), options)
+        ends_at = self._ends_at(options)
+        return self._reply(pairs_call(items, options, pin=self.pin, beta=beta, kind=kind), ends_at)
 
     def groups(
         self,
@@ -135,6 +137,7 @@ class RewardClient:
             ProtocolError: a group that is not the one that was sent.
             RewardError: the call as a whole failed; see `errors.py`.
         """
+        ends_at = self._ends_at(options)
         call = groups_call(
             items,
             options,
@@ -143,13 +146,14 @@ class RewardClient:
             comparisons=comparisons,
             aggregate=aggregate,
         )
-        return self._reply(call, options)
+        return self._reply(call, ends_at)
 
     def stream_score(
         self, items: Iterable[Any], **options: Unpack[Options]
     ) -> ResultStream[ScoreReply, ScoreResult]:
         """Like `score`, each result as soon as it is there, in order of finishing."""
-        return self._stream(score_call(items, options, pin=self.pin), options)
+        ends_at = self._ends_at(options)
+        return self._stream(score_call(items, options, pin=self.pin), ends_at)
 
     def stream_pairs(
         self,
@@ -160,7 +164,8 @@ class RewardClient:
         **options: Unpack[Options],
     ) -> ResultStream[PairsReply, PairResult]:
         """Like `pairs`, each result as soon as it is there, in order of finishing."""
-        return self._stream(pairs_call(items, options, pin=self.pin, beta=beta, kind=kind), options)
+        ends_at = self._ends_at(options)
+        return self._stream(pairs_call(items, options, pin=self.pin, beta=beta, kind=kind), ends_at)
 
     def stream_groups(
         self,
@@ -172,6 +177,7 @@ class RewardClient:
         **options: Unpack[Options],
     ) -> ResultStream[GroupsReply, GroupResult]:
         """Like `groups`, each group as soon as it is there, in order of finishing."""
+        ends_at = self._ends_at(options)
         call = groups_call(
             items,
             options,
@@ -180,7 +186,7 @@ class RewardClient:
             comparisons=comparisons,
             aggregate=aggregate,
         )
-        return self._stream(call, options)
+        return self._stream(call, ends_at)
 
     @property
     def pin(self) -> str | None:
@@ -240,8 +246,12 @@ class RewardClient:
         self.on_event = None
         self._connections = Connections(self.config)
 
-    def _reply(self, call: Call[ReplyT, Any], options: Options) -> ReplyT:
-        timeout_s = call_timeout_s(self.config, options.get("timeout_s"))
+    def _ends_at(self, options: Options) -> float:
+        """Of a call that begins now, before its pictures are encoded: by the monotonic clock."""
+        return time.monotonic() + call_timeout_s(self.config, options.get("timeout_s"))
+
+    def _reply(self, call: Call[ReplyT, Any], ends_at: float) -> ReplyT:
+        timeout_s = seconds_left(ends_at)
         with CallWatch(self.on_event, call.path) as watch:
             content = self._connections.fetch("POST", call.path, call.content, timeout_s, watch)
             reply = parse_reply(call, content)
@@ -249,10 +259,8 @@ class RewardClient:
             watch.done(reply)
             return reply
 
-    def _stream(
-        self, call: Call[ReplyT, ResultT], options: Options
-    ) -> ResultStream[ReplyT, ResultT]:
-        timeout_s = call_timeout_s(self.config, options.get("timeout_s"))
+    def _stream(self, call: Call[ReplyT, ResultT], ends_at: float) -> ResultStream[ReplyT, ResultT]:
+        timeout_s = seconds_left(ends_at)
         reader = StreamReader(call)
         return ResultStream(reader, self._results(call, reader, timeout_s))
 

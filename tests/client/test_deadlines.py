@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -95,6 +96,44 @@ def test_a_slow_upload_ends_at_the_deadline(make_client):
             stopping.set()
             listener.close()
             thread.join()
+
+
+@pytest.mark.parametrize("method", ["score", "stream_score"])
+def test_waiting_for_a_thread_counts(local, method):
+    """Where no thread is free to encode the pictures the call ends at its deadline, too."""
+    leave = threading.Event()
+
+    async def call():
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1) as pool:
+            loop.set_default_executor(pool)
+            loop.run_in_executor(None, leave.wait, 20)
+            async with AsyncRewardClient(local.url) as client:
+                begun = time.monotonic()
+                try:
+                    await getattr(client, method)(ITEMS, timeout_s=0.3)
+                finally:
+                    seconds.append(time.monotonic() - begun)
+                    leave.set()
+
+    seconds = []
+    with pytest.raises(DeadlineExceeded) as caught:
+        asyncio.run(call())
+    assert caught.value.code == "client_deadline"
+    assert seconds[0] < 10.0
+    assert not local.asked
+
+
+def test_encoding_counts(local, make_client):
+    """What building the request takes is no longer there for the service."""
+
+    def slowly():
+        time.sleep(1.0)
+        yield from ITEMS
+
+    make_client(local.url).score(slowly(), timeout_s=11.0)
+    # Of ten seconds at most a fifth is kept for the way back.
+    assert local.asked[0].deadline_ms <= 8_000
 
 
 def test_waiting_for_a_connection_counts(local):
