@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import pickle
+from pathlib import Path
+from typing import Any
 
 import pytest
 from datasets import Dataset
+from mmreward_trainer.align.configuration import MMDPOLoss
 from mmreward_trainer.align.margins import ColumnMargins, Margin, MarginError
+from mmreward_trainer.align.mm_dpo import MMDPOConfig
 
 SOURCE = ColumnMargins("delta")
 
@@ -66,6 +70,27 @@ def test_a_table_is_read_before_the_first_step() -> None:
         SOURCE.check(Dataset.from_dict({"delta": [None, None], "status": ["internal"] * 2}))
     with pytest.raises(MarginError, match="no column 'delta'"):
         SOURCE.check(Dataset.from_dict({"beta": [1.0]}))
+
+
+@pytest.mark.parametrize("rule", ["given", "released-column", "released-implicit", "plain"])
+def test_a_basis_that_no_rule_would_read_is_refused(rule: str, tmp_path: Path) -> None:
+    """The paper's rule alone reads δ; each configuration calls its settings by its own names."""
+    with pytest.raises(ValueError, match=f"basis calibrated: the rule {rule} reads"):
+        MMDPOLoss.model_validate({"rule": rule, "basis": "calibrated"})
+    with pytest.raises(ValueError, match=f"basis calibrated: the beta_rule {rule} reads"):
+        MMDPOConfig(str(tmp_path), bf16=False, use_cpu=True, beta_rule=rule, basis="calibrated")
+
+
+def test_a_basis_beside_a_column_is_refused(tmp_path: Path) -> None:
+    """Either says which column is read; alone it does."""
+    with pytest.raises(ValueError, match="basis calibrated: the column gap is read"):
+        MMDPOLoss(basis="calibrated", column="gap")
+    cpu: dict[str, Any] = {"output_dir": str(tmp_path), "bf16": False, "use_cpu": True}
+    with pytest.raises(ValueError, match="basis calibrated: margin_column gap is read"):
+        MMDPOConfig(**cpu, basis="calibrated", margin_column="gap")
+    assert MMDPOLoss(basis="calibrated").basis == "calibrated"
+    assert MMDPOConfig(**cpu, basis="calibrated").column() == ColumnMargins("delta_calibrated")
+    assert MMDPOConfig(**cpu, margin_column="gap").column() == ColumnMargins("gap")
 
 
 def test_it_travels_into_loader_workers() -> None:

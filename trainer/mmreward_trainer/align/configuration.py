@@ -64,6 +64,10 @@ class MMDPOLoss(_Part):
     def _fits(self) -> MMDPOLoss:
         if self.column is not None and self.rule in ("released-implicit", "plain"):
             raise ValueError(f"column: the rule {self.rule} reads none")
+        if self.basis == "calibrated" and self.column is not None:
+            raise ValueError(f"basis calibrated: the column {self.column} is read, leave one out")
+        if self.basis == "calibrated" and self.rule != "paper":
+            raise ValueError(f"basis calibrated: the rule {self.rule} reads no δ from a column")
         dynamic_beta(0.0, beta0=self.beta, w=self.w or 0.0, k=self.k)
         return self
 

@@ -65,6 +65,15 @@ class MMDPOConfig(PairConfig):
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is one of {', '.join(allowed)}")
+        # Training on raw δ under the name of calibrated ones must not happen without a word.
+        if self.basis == "calibrated" and self.margin_column is not None:
+            raise ValueError(
+                f"basis calibrated: margin_column {self.margin_column} is read, leave one out"
+            )
+        if self.basis == "calibrated" and self.beta_rule != "paper":
+            raise ValueError(
+                f"basis calibrated: the beta_rule {self.beta_rule} reads no δ from a column"
+            )
         if self.w is None:
             self.w = betas.default_w(self.beta_rule)
         # The formula's own bounds of w and k, before the first step.
