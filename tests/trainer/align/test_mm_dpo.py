@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,26 +152,35 @@ def test_the_log_tells_betas_margins_and_what_was_dropped(
 def test_another_source_of_margins_is_asked_for_each_batch(
     policies: Policies, tmp_path: Path
 ) -> None:
-    """With the rows as they are in the data set, and one answer per row."""
+    """With the rows as they are in the data set; within the step, it warns, without workers."""
 
     class FromText:
         def margins(self, rows: Sequence[Row]) -> list[Margin]:
             return [Margin(float(len(row["chosen"][0]["content"])) / 10) for row in rows]
 
-    trainer = MMDPOTrainer(
-        model=str(policies()),
-        args=MMDPOConfig(**settings(tmp_path)),
-        margin_source=FromText(),
-        train_dataset=Dataset.from_list(rows_of(2)),
-    )
+    def build(workers: int) -> MMDPOTrainer:
+        return MMDPOTrainer(
+            model=str(policies()),
+            args=MMDPOConfig(**settings(tmp_path, dataloader_num_workers=workers)),
+            margin_source=FromText(),
+            train_dataset=Dataset.from_list(rows_of(2)),
+        )
+
+    with pytest.warns(UserWarning, match="dataloader_num_workers is 0"):
+        trainer = build(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="dataloader_num_workers")
+        build(1)
     moved(trainer)
     lengths = [len(row["chosen"][0]["content"]) / 10 for row in rows_of(2)]
     from_column = loss_of(trainer, rows_of(2))
-    other = MMDPOTrainer(
-        model=str(policies()),
-        args=MMDPOConfig(**settings(tmp_path)),
-        train_dataset=Dataset.from_list(rows_of(2, delta=lengths)),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="dataloader_num_workers")
+        other = MMDPOTrainer(
+            model=str(policies()),
+            args=MMDPOConfig(**settings(tmp_path)),
+            train_dataset=Dataset.from_list(rows_of(2, delta=lengths)),
+        )
     moved(other)
     assert loss_of(other, rows_of(2, delta=lengths)) == pytest.approx(from_column, rel=1e-6)
 

@@ -16,6 +16,7 @@ released code, with one pair per batch, takes the mean of the pairs' means.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,7 +94,8 @@ class MMDPOTrainer(PairTrainer):
     """TRL's DPOTrainer with a β of each pair.
 
     Args:
-        margin_source: where margins come from; None reads the configuration's column.
+        margin_source: where margins come from; None reads the configuration's column. One that
+            has to wait wants `dataloader_num_workers` above 0, see `margins`; with 0 a warning.
         others: as `DPOTrainer`.
 
     Raises:
@@ -120,6 +122,8 @@ class MMDPOTrainer(PairTrainer):
         self.margin_source = column if margin_source is None else margin_source
         if args.beta_rule in ("released-implicit", "plain"):
             self.margin_source = None
+        if not isinstance(self.margin_source, ColumnMargins | None):
+            _warn_without_workers(args)
         self.lacking: dict[str, int] = {}  # reason -> training rows without a margin
         for name in ("eval_dataset", "train_dataset"):
             table = arguments.get(name)
@@ -219,6 +223,15 @@ class MMDPOTrainer(PairTrainer):
         last, place = getattr(self, "_last_place", (None, 0))
         self._last_place = (step, place + 1 if last == step else 0)
         return self._last_place[1]
+
+
+def _warn_without_workers(args: MMDPOConfig) -> None:
+    if args.dataloader_num_workers == 0:
+        warnings.warn(
+            "dataloader_num_workers is 0: margin_source is asked in the training process, and "
+            "every step waits for it; with workers it is asked ahead of the step",
+            stacklevel=3,
+        )
 
 
 def _refuse_single_pairs(trainer: MMDPOTrainer) -> None:
