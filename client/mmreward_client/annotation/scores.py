@@ -1,7 +1,8 @@
 """The scores of responses while they come in: a file with a line per response, for any kill.
 
 It is the working file of `mmreward annotate`, beside its output: what is in it is not asked again.
-Margins and β are computed from it at the end, so that other constants cost nothing.
+Margins and β are computed from it at the end, so that other constants cost nothing. A score is
+found by what was scored, so those of responses that are no longer in the data do no harm, and stay.
 """
 
 from __future__ import annotations
@@ -33,13 +34,15 @@ class ScoreFile(ResumedFile):
 
     Raises:
         OSError: the file cannot be read or written.
-        InvalidInput: it holds scores of another model, of other settings or of other responses, or
-            another process is writing it.
+        InvalidInput: it holds scores of another model or of other settings, or another process is
+            writing it.
     """
 
     def __init__(self, path: Path, origin: Origin, keys: Collection[str]) -> None:
         asked = {(key, 0) for key in keys}
-        super().__init__(path, origin, asked, Lines(_key, _has_score, "the data"))
+        super().__init__(
+            path, origin, asked, Lines(_key, _has_score, "the data", keeps_others=True)
+        )
 
     def holds(self, key: str) -> bool:
         return (key, 0) in self.answered

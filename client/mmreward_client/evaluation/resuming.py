@@ -2,8 +2,9 @@
 
 Resuming keeps every line that has its answer and asks for the rest again: rows not reached, rows
 that failed, and a last line that a kill cut in two. Lines of another model, of other settings, or
-of rows that are not asked about are refused: a file has one origin. The file is locked while it is
-written, so that two processes cannot write it.
+of rows that are not asked about are refused: a file has one origin. (Where a line is found by what
+it answers, lines that nobody asks for are harmless, and can be kept.) The file is locked while it
+is written, so that two processes cannot write it.
 """
 
 from __future__ import annotations
@@ -41,18 +42,20 @@ class Lines:
         digest: SHA-256 of the row that a line answers.
         is_answered: whether it has its answer; raises InvalidInput if it is no such line.
         rows: what the rows are part of, for messages: "the benchmark file".
+        keeps_others: whether answers to rows that are not asked about stay, or are refused.
     """
 
     digest: Callable[[dict[str, Any]], str]
     is_answered: Callable[[dict[str, Any]], bool]
     rows: str
+    keeps_others: bool = False
 
 
 class ResumedFile:
     """The file, opened for adding to what is already in it.
 
     Attributes:
-        answered: keys of the rows whose answers were kept.
+        answered: keys of the rows that are asked about and whose answers were kept.
         asked_again: lines that were dropped because they had no answer or were cut.
 
     Raises:
@@ -70,7 +73,7 @@ class ResumedFile:
             self._file.seek(0)
             found = self._file.read().splitlines(keepends=True)
             kept = self._kept(found, asked)
-            self.answered = frozenset(kept)
+            self.answered = frozenset(key for key in kept if key in asked)
             self.asked_again = sum(bool(line.strip()) for line in found) - len(kept)
             if len(kept) < len(found):
                 self._file = _replaced(self._file, path, b"".join(kept.values()))
@@ -111,7 +114,7 @@ class ResumedFile:
                     continue
                 digest = self._lines.digest(row)
                 key = (digest, seen[digest])
-                if key not in asked:
+                if key not in asked and not self._lines.keeps_others:
                     raise InvalidInput(f"answers no row of {self._lines.rows}")
             except InvalidInput as error:
                 raise InvalidInput(f"{self.path}:{number}: {error}") from None
@@ -135,16 +138,18 @@ class ResumedFile:
 
 def _replaced(file: BinaryIO, path: Path, content: bytes) -> BinaryIO:
     """The file with other content, locked; at every moment the old or the new content is there."""
-    beside = path.with_name(path.name + ".part").open("wb")
+    part = path.with_name(path.name + ".part")
+    beside = part.open("wb")
     try:
         # Locked before it has the name: nobody else gets in between.
         lock(beside, path)
         beside.write(content)
         beside.flush()
         os.fsync(beside.fileno())
-        os.replace(beside.name, path)
+        os.replace(part, path)
     except BaseException:
         beside.close()
+        part.unlink(missing_ok=True)
         raise
     file.close()
     return beside

@@ -173,6 +173,20 @@ def test_other_constants_score_nothing(local, pictures, write, tmp_path):
         assert line["beta"] == dynamic_beta(line["delta"], w=2.0, k=3.0)
 
 
+def test_rows_may_come_and_go(local, pictures, write, tmp_path):
+    """Scores of rows that are gone do no harm and are there when the rows come back."""
+    output = tmp_path / "out.jsonl"
+    rows = [pair(n) for n in range(4)]
+    for kept, asked, told in ((rows[:3], 6, None), (rows[1:], 8, 4), (rows, 8, 8)):
+        file = write("pairs.jsonl", kept)
+        done = annotate(file, "--output", output, url=local.url)
+        assert done.exit_code == 0, done.output
+        assert sum(len(one.items) for one in local.asked) == asked
+        assert told is None or f"{told} responses are scored already" in done.stderr
+        assert [line["id"] for line in lines(output)] == [row["id"] for row in kept]
+        assert all(line["delta"] is not None for line in lines(output))
+
+
 def test_kill_and_resume(pictures, write, tmp_path):
     """After kill -9 every row is there once, nothing that was scored is asked again."""
     rows = [pair(n) for n in range(12)]

@@ -104,3 +104,25 @@ def test_a_file_that_was_replaced_meanwhile(tmp_path, monkeypatch):
     with open_locked(path) as file:
         file.seek(0)
         assert file.read() == b"new"
+
+
+def test_a_failed_replacement_leaves_nothing_behind(tmp_path, questions, monkeypatch):
+    """A full disk while failed answers are dropped: the answers stay, half a copy does not."""
+    path = tmp_path / "a.jsonl"
+    keys = {question.key for question in questions}
+    with AnswerFile(path, ORIGIN, keys) as answers:
+        for question, result in zip(questions, (GOOD, FAILED), strict=False):
+            answers.add(question, result)
+    content = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            AnswerFile(path, ORIGIN, keys)
+    assert path.read_bytes() == content
+    assert not list(tmp_path.glob("*.part"))
+    with AnswerFile(path, ORIGIN, keys) as answers:
+        assert len(answers.answered) == 1
