@@ -26,6 +26,7 @@ from mmreward_client.errors import (
 )
 from mmreward_client.events import (
     AttemptBegun,
+    CallAbandoned,
     CallDone,
     CallFailed,
     Event,
@@ -63,6 +64,7 @@ __all__ = [
     "AsyncRewardClient",
     "AttemptBegun",
     "Beta",
+    "CallAbandoned",
     "CallDone",
     "CallFailed",
     "ClientConfig",

@@ -95,7 +95,24 @@ class CallFailed:
     error: RewardError
 
 
-Event = AttemptBegun | RetryPlanned | ReplicaDown | CallDone | CallFailed
+@dataclass(frozen=True)
+class CallAbandoned:
+    """A call was left before its end: a stream not read to its last line, a cancelled task, Ctrl-C.
+
+    Attributes:
+        reason: kind of the exception that ended it: `GeneratorExit` for a stream that was closed,
+            `CancelledError`, `KeyboardInterrupt`.
+    """
+
+    path: str
+    request_id: str
+    attempts: int
+    seconds: float
+    waited_s: float
+    reason: str
+
+
+Event = AttemptBegun | RetryPlanned | ReplicaDown | CallDone | CallFailed | CallAbandoned
 Hook = Callable[[Event], None]
 
 
@@ -104,8 +121,9 @@ def new_request_id() -> str:
 
 
 class CallWatch:
-    """Counts what becomes of one call and tells the hook; leaving it by a RewardError tells, too.
+    """Counts what becomes of one call and tells the hook; leaving it by an exception tells, too.
 
+    One end is told of a call, unless its hook raised: such a hook hears no more of this call.
     Not thread-safe: one call has one watch.
     """
 
@@ -159,18 +177,25 @@ class CallWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, RewardError) and not self._has_ended:
-            self._has_ended = True
-            seconds = time.monotonic() - self._begun
-            self._tell(
-                CallFailed(
-                    self._path, self.request_id, self._attempts, seconds, self._waited_s, error
-                )
-            )
+        if error is None or self._has_ended:
+            return
+        self._has_ended = True
+        seconds = time.monotonic() - self._begun
+        facts = (self._path, self.request_id, self._attempts, seconds, self._waited_s)
+        if isinstance(error, RewardError):
+            self._tell(CallFailed(*facts, error))
+        else:
+            self._tell(CallAbandoned(*facts, type(error).__name__))
 
     def _tell(self, event: Event) -> None:
-        if self._hook is not None:
+        if self._hook is None:
+            return
+        try:
             self._hook(event)
+        except BaseException:
+            # Told of its own exception as of an end, it would raise once more over the first.
+            self._has_ended = True
+            raise
 
 
 def count_nulls(reply: ScoreReply | PairsReply | GroupsReply) -> int:

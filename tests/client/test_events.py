@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+import time
 
 import pytest
 from mmreward_client import (
+    AsyncRewardClient,
     AttemptBegun,
+    CallAbandoned,
     CallDone,
     CallFailed,
     Overloaded,
@@ -66,6 +70,63 @@ def test_a_failed_call_is_told(local, make_client):
     assert events[-1].error is caught.value
     assert events[-1].attempts == 4
     assert kinds(events).count("RetryPlanned") == 3
+
+
+def test_a_stream_that_is_left_is_told(local):
+    """Once, as abandoned; one that nobody read has not begun."""
+    events = []
+    with RewardClient(local.url, on_event=events.append) as client:
+        with client.stream_score(ITEMS) as stream:
+            next(stream)
+        with client.stream_score(ITEMS):
+            pass
+    assert kinds(events) == ["AttemptBegun", "CallAbandoned"]
+    assert events[1].request_id == events[0].request_id
+    assert (events[1].attempts, events[1].reason) == (1, "GeneratorExit")
+
+
+def test_a_cancelled_call_is_told(local):
+    """Whole or streamed, where the task is cancelled while it waits."""
+    local.script(Fault("silent"), Fault("silent"))
+    events = []
+
+    def arrived(asked):
+        while len(local.asked) == asked:
+            time.sleep(0.005)
+
+    async def cancelled(method):
+        async with AsyncRewardClient(local.url, on_event=events.append) as client:
+
+            async def call():
+                reply = getattr(client, method)(ITEMS, timeout_s=60.0)
+                if method == "score":
+                    return await reply
+                return [result async for result in await reply]
+
+            asked = len(local.asked)
+            task = asyncio.create_task(call())
+            await asyncio.to_thread(arrived, asked)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    for method in ("score", "stream_score"):
+        asyncio.run(cancelled(method))
+    assert kinds(events) == ["AttemptBegun", "CallAbandoned"] * 2
+    assert {end.reason for end in events if isinstance(end, CallAbandoned)} == {"CancelledError"}
+
+
+def test_a_hook_that_raises_hears_no_more_of_its_call(local, make_client):
+    """What it raised comes out as it is, not over what it would raise at the end."""
+    events = []
+
+    def hook(event):
+        events.append(event)
+        raise RuntimeError(type(event).__name__)
+
+    with pytest.raises(RuntimeError, match="AttemptBegun"):
+        make_client(local.url, on_event=hook).score(ITEMS)
+    assert kinds(events) == ["AttemptBegun"]
 
 
 def test_a_hook_may_end_the_run(local, make_client):

@@ -16,6 +16,7 @@ PUBLIC = {
     "AsyncRewardClient",
     "AttemptBegun",
     "Beta",
+    "CallAbandoned",
     "CallDone",
     "CallFailed",
     "ClientConfig",
