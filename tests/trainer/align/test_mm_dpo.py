@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from datasets import Dataset
 from mmreward_client import dynamic_beta
 from mmreward_trainer.align.margins import Margin, MarginError, Row
 from mmreward_trainer.align.mm_dpo import MMDPOConfig, MMDPOTrainer
+from mmreward_trainer.align.trainer import TokenLogProbs
+from mmreward_trainer.critique.trainer import NotFiniteLoss
 from peft import LoraConfig
 from trl import DPOConfig, DPOTrainer
 
@@ -109,6 +112,45 @@ def test_a_step_is_the_same_however_it_is_cut(mm_dpo: Callable[..., Any]) -> Non
         loss, other = step(cut)
         assert loss == pytest.approx(whole, rel=1e-5)
         torch.testing.assert_close(other, gradient, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_dropped_pair_without_a_finite_loss_has_no_part_either(
+    mm_dpo: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    """Loss and gradient are those of the others; a policy that fails there stops with the row."""
+    trainer = mm_dpo(loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.25])
+    plain = trainer._token_log_probs
+    broken = ""
+
+    def log_probs(model: Any, batch: Any) -> TokenLogProbs:
+        found = plain(model, batch)
+        added = torch.zeros_like(found.reference)
+        added[DELTAS.index(None)] = value
+        if broken == "":
+            return found
+        return replace(found, **{broken: getattr(found, broken) + added})
+
+    def step(rows: list[Row]) -> tuple[float, torch.Tensor]:
+        trainer.model.train()
+        trainer.model.zero_grad()
+        loss = trainer.compute_loss(trainer.model, trainer.data_collator(rows))
+        loss.backward()
+        return float(loss.detach()), trainer.model.get_output_embeddings().weight.grad.clone()
+
+    monkeypatch.setattr(trainer, "_token_log_probs", log_probs)
+    expected, gradient = step(rows_of(4, delta=DELTAS))
+    broken = "reference"
+    loss, other = step(rows_of(4, delta=DELTAS))
+    assert loss == pytest.approx(expected, rel=1e-6)
+    torch.testing.assert_close(other, gradient)
+    # A batch that is dropped as a whole has a gradient of zero still.
+    loss, other = step(rows_of(2, delta=[None, None]))
+    assert loss == 0
+    assert not other.any()
+    broken = "policy"
+    with pytest.raises(NotFiniteLoss, match="rows 2 of a batch"):
+        step(rows_of(4, delta=DELTAS))
 
 
 def test_a_pair_without_a_margin_can_have_beta0(mm_dpo: Callable[..., Any]) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -114,18 +114,24 @@ class PairTrainer(DPOTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """This batch's share of the step's loss."""
+        """This batch's share of the step's loss.
+
+        Raises:
+            NotFiniteLoss: it is, or the policy's log-probabilities of a dropped pair are.
+        """
         if return_outputs:
             raise NotImplementedError("no logits are kept: compute_metrics cannot be served")
-        figures = self.figures(self._token_log_probs(model, inputs), inputs)
+        tokens = self._token_log_probs(model, inputs)
+        used = self.used(inputs).to(tokens.policy.device)
+        self._check_dropped(tokens, used, inputs)
+        figures = self.figures(_only_of_used(tokens, used), inputs)
         totals = num_items_in_batch
         if not isinstance(totals, torch.Tensor):
             totals = self._count(inputs).to(figures.loss.device)
-        used = figures.used.bool()
         preference = figures.loss[used].sum() / totals[0].clamp(min=1)
         sft = figures.nll[used].sum() / totals[1].clamp(min=1)
-        # Of a batch without a used pair the gradient is zero, but there is one.
-        loss = figures.loss.sum() * 0.0 + self._preference_weight * preference
+        # Of a batch without a used pair the sum is empty and its gradient zero, but there is one.
+        loss = self._preference_weight * preference
         if self._sft_weight:
             loss = loss + self._sft_weight * sft
         if not math.isfinite(float(loss.detach())):
@@ -138,6 +144,16 @@ class PairTrainer(DPOTrainer):
             return loss
         # Gradients of all processes are averaged; the totals are of all of them together.
         return loss * self.accelerator.num_processes
+
+    def _check_dropped(self, tokens: TokenLogProbs, used: torch.Tensor, inputs: Batch) -> None:
+        finite = tokens.policy.detach().isfinite().all(1).view(2, -1).all(0)
+        lost = [name for name, good in zip(inputs[NAMES], finite | used, strict=True) if not good]
+        if lost:
+            # Hidden states that are NaN make the weights' gradient NaN, even times a zero.
+            raise NotFiniteLoss(
+                f"the policy's log-probabilities of a dropped pair are not finite at step "
+                f"{self.state.global_step + 1} (rows {', '.join(lost[:5])}); the last save is good"
+            )
 
     def _keep(self, figures: PairFigures) -> None:
         training = self.model.training
@@ -203,6 +219,12 @@ class PairTrainer(DPOTrainer):
             load_weights(target, resume_from_checkpoint)
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+
+def _only_of_used(tokens: TokenLogProbs, used: torch.Tensor) -> TokenLogProbs:
+    """The same values, without a gradient at dropped pairs: a zero times NaN would be NaN."""
+    kept = used.repeat(2)[:, None]
+    return replace(tokens, policy=torch.where(kept, tokens.policy, tokens.policy.detach()))
 
 
 def refuse_unused(args: DPOConfig) -> None:
