@@ -10,6 +10,10 @@ and `training_rows` of the reward object names the file with its SHA-256:
 
     {"fingerprints": "training_rows.u64", "sha256": "...", "rows": 80000, "distinct": 79991}
 
+A model that was trained from another one has the rows of both. Where those of the other are not
+known, `"earlier": "unknown"` stands beside: what is found was trained on, what is not found may
+have been.
+
 A million rows are 8 MB. The order of the rows does not matter, so `sha256` is also a fingerprint of
 the training set as a set. Two different rows share 64 bits with a chance of 5e-20: among a million
 training rows and ten thousand validation rows one false alarm is expected in two thousand million
@@ -35,6 +39,7 @@ from mmreward_service.reward.spec import RewardSpec
 from numpy.typing import NDArray
 
 FINGERPRINTS_FILE = "training_rows.u64"
+EARLIER = "earlier"
 _BYTES_PER_ROW = 8
 
 

@@ -134,6 +134,31 @@ def test_unknown_training_rows_are_refused_or_said(checkpoint, answered, report)
     assert "trained on was not checked" in (report / "report.md").read_text()
 
 
+def test_a_list_with_unknown_earlier_rows_is_no_check(checkpoint, answered, report, write) -> None:
+    """Pairs that are not listed may still have been trained on; those that are listed were."""
+    pairs, answers = answered
+    arguments = (checkpoint, pairs, "--answers", answers, "--report", report)
+
+    def with_a_gap(trained: list[dict[str, Any]]) -> None:
+        train_on(checkpoint, write("trained.jsonl", trained))
+        config = json.loads((checkpoint / "config.json").read_text())
+        config["reward"]["training_rows"]["earlier"] = "unknown"
+        (checkpoint / "config.json").write_text(json.dumps(config))
+
+    with_a_gap([row(5000)])
+    done = calibrate(*arguments)
+    assert done.exit_code == 1
+    assert "does not list all training rows" in done.stderr
+    assert "--unchecked" in done.stderr
+    assert calibrate(*arguments, "--unchecked").exit_code == 0
+    assert load_spec(checkpoint).calibration[0].overlap_checked is False
+    assert "checked in part" in (report / "report.md").read_text()
+    with_a_gap([row(6)])
+    done = calibrate(*arguments, "--unchecked")
+    assert done.exit_code == 1
+    assert "1 of 1000 pairs were trained on" in done.stderr
+
+
 def test_too_few_errors_are_refused(checkpoint, write, report) -> None:
     """Exit 1 with the reason; config.json stays, and the report says why."""
     rows = [row(number) for number in range(200)]

@@ -18,6 +18,7 @@ from mmreward_service.reward.checkpoint import load_head, load_spec, write_spec
 from mmreward_service.reward.spec import Calibration
 from mmreward_trainer.cli.main import app
 from mmreward_trainer.critique.configuration import ConfigError
+from mmreward_trainer.critique.rows import build_rows
 from mmreward_trainer.judge.check import check_run
 from mmreward_trainer.judge.run import train_judge
 from mmreward_trainer.training_rows import holds, read_training_rows, write_training_rows
@@ -53,7 +54,15 @@ def test_a_run_leaves_a_judge_curves_and_an_account(trained: Trained) -> None:
     # Neither the bare pair nor the tie can be learned from; of the second stage only the tie not.
     assert (result["stages"]["sft"]["pairs"], result["stages"]["sft"]["left_out"]) == (10, 2)
     assert (result["stages"]["rl"]["pairs"], result["stages"]["rl"]["left_out"]) == (11, 1)
-    assert result["stages"]["rl"]["before"]["eval_pairs"] == 4
+    stages = result["stages"]
+    assert [stages[one][when]["step"] for one, when in (
+        ("sft", "before"), ("sft", "after"), ("rl", "before"), ("rl", "after")
+    )] == [0, 18, 0, 4]  # fmt: skip
+    assert stages["rl"]["before"]["eval_pairs"] == 4
+    assert (
+        stages["sft"]["after"]["eval_accuracy_one_order"]
+        == (stages["rl"]["before"]["eval_accuracy_one_order"])
+    )
     assert result["validation"]["eval_pairs"] == 4
     spec = load_spec(trained.output)
     assert (spec.kinds, spec.head, spec.golden) == (["judge"], None, [])
@@ -125,14 +134,16 @@ def test_a_critique_model_becomes_a_judge_as_well(colours: Path, tmp_path: Path)
     assert (spec.head, spec.score_slot) == (old.head, old.score_slot)
     assert spec.calibration == []
     assert len(spec.golden) == 4
-    assert any("WARNING" in line and "calibration" in line for line in said)
-    assert any("WARNING" in line and "golden" in line for line in said)
+    # Each warning once.
+    assert sum("WARNING" in line and "calibration" in line for line in said) == 1
+    assert sum("WARNING" in line and "golden" in line for line in said) == 1
     old_head, new_head = load_head(start, old), load_head(output, spec)
     for name, tensor in old_head.state_dict().items():
         assert torch.equal(tensor, new_head.state_dict()[name])
     known = read_training_rows(output, spec)
     assert holds(known, seen)
     assert len(known) == 13
+    assert "earlier" not in spec.training_rows
     # Adapters are merged: the language model has moved, the vision tower has not.
     before, after = (load_file(folder / "model.safetensors") for folder in (start, output))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -140,25 +151,31 @@ def test_a_critique_model_becomes_a_judge_as_well(colours: Path, tmp_path: Path)
     assert not any("visual" in name for name in moved)
 
 
-def test_adapters_are_reinforced(stock: Stock, colours: Path, tmp_path: Path) -> None:
+def test_adapters_are_reinforced(trained: Trained, colours: Path, tmp_path: Path) -> None:
     """With adapters the reference is the model without them, and the export has them merged."""
-    start = stock("qwen2_5_vl")
+    # A start that writes scores: without any, all rewards are equal and nothing is learned.
+    start = trained.output / "run" / "sft" / "model"
     config = judge_config(
         start, colours, stages=["rl"], rl__max_steps=2, data__validation=[], lora={"rank": 2},
         rl__warm_up_share=0.0, rl__learning_rate=1e-2, run__gradient_checkpointing=True,
         rl__updates=2,
     )  # fmt: skip
-    train_judge(config, tmp_path / "out", resume=False, say=lambda line: None)
+    said: list[str] = []
+    train_judge(config, tmp_path / "out", resume=False, say=said.append)
     log = Trained(config, tmp_path / "out", []).history("rl")
     first, second = [one for one in log if "kl" in one]
+    assert first["reward_std"] > 0
     assert first["kl"] == pytest.approx(0, abs=1e-6)
-    assert "reward" in first
+    assert second["kl"] > 1e-6
     assert "reward" not in second  # another update by the same rollouts
     before, after = (load_file(f / "model.safetensors") for f in (start, tmp_path / "out"))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
     assert all("layers" in name and "visual" not in name for name in moved)
-    if first["reward_std"] > 0:
-        assert moved
+    # What is between the stages of another run lists no rows: that is said, and carried on.
+    assert sum("not all known" in line for line in said) == 1
+    listed = load_spec(tmp_path / "out").training_rows
+    assert (listed["rows"], listed["earlier"]) == (12, "unknown")
 
 
 def test_check_names_every_row_that_would_stop_a_run(stock: Stock, tmp_path: Path) -> None:
@@ -180,18 +197,68 @@ def test_check_names_every_row_that_would_stop_a_run(stock: Stock, tmp_path: Pat
     ("changes", "message"),
     [
         ({"rl__rollouts_per_batch": 3}, "no multiple of rollouts_per_batch"),
-        ({"sft__pairs_per_batch": 3, "stages": ["sft"]}, "no multiple of pairs_per_batch"),
+        ({"sft__pairs_per_batch": 3}, "no multiple of pairs_per_batch"),
+        ({"sft__composed": {"chosen_score": 11}}, "composed.chosen_score is 11, outside of"),
+        ({"judge__score_range": (5, 9)}, "composed.rejected_score is 3, outside of"),
     ],
 )
-def test_settings_that_do_not_divide_are_named(
+def test_settings_that_cannot_be_used_are_named_before_a_run_begins(
     stock: Stock, colours: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    """Before anything is trained."""
-    config = judge_config(stock("qwen2_5_vl"), colours, **({"stages": ["rl"]} | changes))
+    """Those of the second stage as well: no run is left that could not be resumed corrected."""
+    config = judge_config(stock("qwen2_5_vl"), colours, stages=["sft", "rl"], **changes)
     with pytest.raises(ConfigError, match=message):
         train_judge(config, tmp_path / "out", resume=False, say=lambda line: None)
-    with pytest.raises(ConfigError, match="holds a run"):
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigError, match=message):
+        check_run(config, lambda line: None)
+
+
+def test_rows_of_the_second_stage_are_looked_at_before_the_first(
+    stock: Stock, tmp_path: Path
+) -> None:
+    """Ties with judgements can be learned from, but not be reinforced."""
+    even = {"judgement": "\\boxed{5, 5}", "judgement_swapped": "\\boxed{5, 5}"}
+    rows = [colour_row(i, tmp_path, is_tie=True, **even) for i in range(5)]
+    write_rows(tmp_path / "train.jsonl", rows)
+    config = judge_config(stock("qwen2_5_vl"), tmp_path, data__validation=[])
+    with pytest.raises(ConfigError, match="rl: every row is a tie"):
         train_judge(config, tmp_path / "out", resume=False, say=lambda line: None)
+    assert not (tmp_path / "out" / "run" / "sft").exists()
+    with pytest.raises(ConfigError, match="rl: every row is a tie"):
+        check_run(config, lambda line: None)
+
+
+def test_a_row_of_both_sets_does_not_pass_the_check(stock: Stock, tmp_path: Path) -> None:
+    """The run refuses it in the same words."""
+    rows = [colour_row(i, tmp_path) for i in range(5)]
+    write_rows(tmp_path / "train.jsonl", rows)
+    write_rows(tmp_path / "validation.jsonl", [colour_row(7, tmp_path), rows[3]])
+    config = judge_config(stock("qwen2_5_vl"), tmp_path)
+    message = "1 validation rows are training rows, too, the first of them row 2"
+    with pytest.raises(ConfigError, match=message):
+        check_run(config, lambda line: None)
+    with pytest.raises(ConfigError, match=message):
+        train_judge(config, tmp_path / "out", resume=False, say=lambda line: None)
+
+
+def test_a_row_that_the_start_was_trained_on_is_not_held_out(colours: Path, tmp_path: Path) -> None:
+    """Number and place of what would be measured on its own training rows."""
+    start = tmp_path / "start"
+    start.mkdir()
+    spec = build_tiny_checkpoint(start, "qwen2_5_vl")
+    settings = judge_config(start, colours).data
+    rows = build_rows(settings.validation, settings, tmp_path / "rows")
+    seen = rows.fingerprints
+    listed = write_training_rows(start, [seen[1], seen[3], "ab" * 32])
+    write_spec(start, spec.model_copy(update={"training_rows": listed}))
+    config = judge_config(start, colours)
+    message = r"2 of 4 validation rows are among .* first of them .*validation.jsonl:2"
+    with pytest.raises(ConfigError, match=message):
+        check_run(config, lambda line: None)
+    with pytest.raises(ConfigError, match=message):
+        train_judge(config, tmp_path / "out", resume=False, say=lambda line: None)
+    assert not (tmp_path / "out" / "run" / "sft").exists()
 
 
 def test_rows_without_judgements_cannot_be_learned_from(stock: Stock, tmp_path: Path) -> None:

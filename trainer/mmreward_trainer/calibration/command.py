@@ -31,6 +31,7 @@ from mmreward_trainer.calibration.temperature import CalibrationError
 from mmreward_trainer.calibration.validation import ValidationRow, read_validation
 from mmreward_trainer.calibration.writing import replace_calibrations
 from mmreward_trainer.training_rows import (
+    EARLIER,
     TrainingRowsError,
     TrainingRowsUnknown,
     holds,
@@ -189,6 +190,18 @@ def _check_overlap(
     found = [row for row in usable if holds(known, row.fingerprint)]
     if found:
         raise Refused(_told(found, len(usable)))
+    if EARLIER in spec.training_rows:
+        if not settings.unchecked:
+            raise Refused(
+                f"{settings.checkpoint}/config.json does not list all training rows: the model was "
+                "trained from one whose rows are unknown. Whether these pairs were trained on "
+                "cannot be told; --unchecked goes on, and the calibration says so"
+            )
+        notes.append(
+            "whether these pairs were trained on was checked in part: rows of an earlier training "
+            "are unknown"
+        )
+        return False
     return True
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmreward_trainer.critique.configuration import CritiqueConfig
-from mmreward_trainer.critique.rows import RowError, build_rows
+from mmreward_trainer.critique.rows import RowError, build_rows, check_apart
 
 
 def check_run(config: CritiqueConfig, say: Callable[[str], None]) -> None:
@@ -21,6 +21,7 @@ def check_run(config: CritiqueConfig, say: Callable[[str], None]) -> None:
     parts = prepare(config)
     data = config.data
     refused = 0
+    fingerprints: dict[str, list[str]] = {"train": [], "validation": []}
     with tempfile.TemporaryDirectory() as scratch:
         for name, files, split in (
             ("train", data.train, data.train_split),
@@ -34,6 +35,7 @@ def check_run(config: CritiqueConfig, say: Callable[[str], None]) -> None:
             for i in range(len(rows)):
                 try:
                     longest = max(longest, parts.encoder.encode(rows.table[i]).longest)
+                    fingerprints[name].append(rows.fingerprints[i])
                 except RowError as error:
                     found.append(str(error))
             say(f"{name}: {len(rows)} pairs, the longest sequence {longest} tokens")
@@ -44,3 +46,4 @@ def check_run(config: CritiqueConfig, say: Callable[[str], None]) -> None:
             refused += len(found)
     if refused and data.unusable == "error":
         raise RowError(f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)')
+    check_apart(fingerprints["train"], fingerprints["validation"])

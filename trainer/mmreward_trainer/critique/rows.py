@@ -115,6 +115,20 @@ def build_rows(
     return Rows(load_from_disk(str(table_folder)), account.fingerprints, report)
 
 
+def check_apart(train: list[str], validation: list[str]) -> None:
+    """Fingerprints of both sets must have none in common.
+
+    Raises:
+        ConfigError: some rows are in both.
+    """
+    common = set(train).intersection(validation)
+    if common:
+        raise ConfigError(
+            f"{len(common)} validation rows are training rows, too, the first of them row "
+            f"{next(i for i, one in enumerate(validation, 1) if one in common)}"
+        )
+
+
 def _settings(data: Data) -> dict[str, Any]:
     return data.model_dump(
         mode="json", exclude={"train", "validation", "train_split", "validation_split", "workers"}

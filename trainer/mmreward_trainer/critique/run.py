@@ -155,12 +155,7 @@ def tables(
         texts=texts,
     )
     say(f"validation rows: {_account(validation)}")
-    common = set(train.fingerprints).intersection(validation.fingerprints)
-    if common:
-        raise ConfigError(
-            f"{len(common)} validation rows are training rows, too, the first of them row "
-            f"{next(i for i, one in enumerate(validation.fingerprints, 1) if one in common)}"
-        )
+    row_tables.check_apart(train.fingerprints, validation.fingerprints)
     return train, validation
 
 

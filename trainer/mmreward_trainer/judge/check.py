@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from mmreward_trainer.critique.rows import RowError, build_rows
+from mmreward_trainer.critique.rows import RowError, Rows, build_rows, check_apart
 from mmreward_trainer.judge.configuration import JudgeConfig
 from mmreward_trainer.judge.judgements import CHOSEN_FIRST, SWAPPED, has_judgement
 
@@ -17,12 +18,17 @@ def check_run(config: JudgeConfig, say: Callable[[str], None]) -> None:
     Raises:
         ConfigError, InvalidInput: what a run would raise; rows at fault are listed before.
     """
-    from mmreward_trainer.judge.preparation import prepare
+    from mmreward_trainer.judge.preparation import check_settings, prepare
+    from mmreward_trainer.judge.selection import rows_of_stages
+    from mmreward_trainer.judge.start import check_held_out, warn_of_start
 
+    check_settings(config)
     parts = prepare(config)
+    warn_of_start(config.model, say)
     data = config.data
     texts = {CHOSEN_FIRST: data.judgement_column, SWAPPED: data.swapped_column}
     refused = 0
+    usable: dict[str, Rows] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, files, split in (
             ("train", data.train, data.train_split),
@@ -32,6 +38,7 @@ def check_run(config: JudgeConfig, say: Callable[[str], None]) -> None:
                 continue
             rows = build_rows(files, data, Path(scratch) / name, split=split, texts=texts)
             longest, learned, ties = 0, 0, 0
+            kept: list[int] = []
             found: list[str] = []
             for i in range(len(rows)):
                 row = rows.table[i]
@@ -39,6 +46,7 @@ def check_run(config: JudgeConfig, say: Callable[[str], None]) -> None:
                 ties += row["is_tie"]
                 try:
                     longest = max(longest, parts.encoder.encode(row).longest)
+                    kept.append(i)
                 except RowError as error:
                     found.append(str(error))
             say(
@@ -50,5 +58,17 @@ def check_run(config: JudgeConfig, say: Callable[[str], None]) -> None:
             for line in found:
                 say(f"  {'left out' if data.unusable == 'skip' else 'unusable'}: {line}")
             refused += len(found)
-    if refused and data.unusable == "error":
-        raise RowError(f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)')
+            usable[name] = replace(
+                rows,
+                table=rows.table.select(kept),
+                fingerprints=[rows.fingerprints[i] for i in kept],
+            )
+        if refused and data.unusable == "error":
+            raise RowError(
+                f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)'
+            )
+        validation = usable.get("validation")
+        if validation is not None:
+            check_apart(usable["train"].fingerprints, validation.fingerprints)
+        rows_of_stages(config, usable["train"].table)
+        check_held_out(config.model, validation)

@@ -23,6 +23,7 @@ from mmreward_trainer.judge.comparisons import ComparisonBuilder
 from mmreward_trainer.judge.configuration import JudgeConfig, _Stage
 from mmreward_trainer.judge.encoding import ComparisonEncoder
 from mmreward_trainer.judge.specification import judge_specification
+from mmreward_trainer.judge.trl_import import import_trl
 
 _DTYPES = {"float32": torch.float32, "bf16-mixed": torch.float32, "bf16": torch.bfloat16}
 
@@ -43,15 +44,63 @@ class Parts:
     never: list[int]
 
 
+def check_sizes(config: JudgeConfig) -> None:
+    """Steps of every stage must be whole numbers of batches.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    sft, rl = config.sft, config.rl
+    if "sft" in config.stages and sft.pairs_per_step % (sft.pairs_per_batch * processes()):
+        raise ConfigError(
+            f"sft.pairs_per_step ({sft.pairs_per_step}) is no multiple of pairs_per_batch x "
+            f"processes ({sft.pairs_per_batch} x {processes()})"
+        )
+    rollouts = rl.comparisons_per_step * rl.rollouts
+    if "rl" in config.stages and rollouts % (rl.rollouts_per_batch * processes()):
+        raise ConfigError(
+            f"rl: comparisons_per_step x rollouts ({rl.comparisons_per_step} x {rl.rollouts}) is "
+            f"no multiple of rollouts_per_batch x processes ({rl.rollouts_per_batch} x "
+            f"{processes()})"
+        )
+
+
+def check_settings(config: JudgeConfig) -> None:
+    """What can be told of all stages from the settings alone; a few seconds with `rl`.
+
+    Raises:
+        ConfigError: sizes that do not divide, or TRL or vLLM are wanted and not installed.
+    """
+    check_sizes(config)
+    if "rl" in config.stages:
+        import_trl(with_vllm=config.rl.use_vllm)
+
+
+def _check_scores(config: JudgeConfig, spec: RewardSpec) -> None:
+    """A composed judgement must be one that the service reads as scores."""
+    if "sft" not in config.stages or spec.score_range is None:
+        return
+    low, high = spec.score_range
+    for name in ("chosen_score", "rejected_score"):
+        score = getattr(config.sft.composed, name)
+        if not low <= score <= high:
+            raise ConfigError(
+                f"sft.composed.{name} is {score:g}, outside of the judge's score_range "
+                f"{low:g} to {high:g}: the service would not read it"
+            )
+
+
 def prepare(config: JudgeConfig) -> Parts:
     """Everything but the model.
 
     Raises:
-        ConfigError: a folder, template or tokenizer that cannot be used.
+        ConfigError: a folder, template or tokenizer that cannot be used, or scores of composed
+            judgements outside of the range.
     """
     from transformers import AutoConfig
 
     spec = judge_specification(config.model, config.judge)
+    _check_scores(config, spec)
     processor = AutoProcessor.from_pretrained(config.model)
     try:
         renderer = PromptRenderer.from_checkpoint(config.model, spec)

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmreward_service.reward.checkpoint import load_spec, read_config, write_spec
-from mmreward_service.reward.spec import RewardSpec
+from mmreward_service.reward.checkpoint import load_spec, write_spec
 
 from mmreward_trainer.critique.export import export_checkpoint
 from mmreward_trainer.critique.rows import Rows
 from mmreward_trainer.golden import golden_items
 from mmreward_trainer.judge.configuration import JudgeConfig
 from mmreward_trainer.judge.preparation import Parts
+from mmreward_trainer.judge.start import earlier_rows
 from mmreward_trainer.judge.validation import JudgedPair, figures
 from mmreward_trainer.model_card.runs import card_of
 from mmreward_trainer.model_card.writing import write_model_card
-from mmreward_trainer.training_rows import (
-    TrainingRowsError,
-    TrainingRowsUnknown,
-    read_training_rows,
-    write_training_rows,
-)
+from mmreward_trainer.training_rows import EARLIER, write_training_rows
 
 RESULT_FILE = "result.json"
 COMMAND = "mmreward-train judge"
@@ -52,15 +47,18 @@ def publish(
         account: of the stages, for `result.json`.
     """
     output.mkdir(parents=True, exist_ok=True)
-    fingerprints = [*train.fingerprints, *_earlier_rows(config.model, say)]
-    training_rows = write_training_rows(output, fingerprints)
+    earlier = earlier_rows(config.model)
+    training_rows = write_training_rows(output, [*train.fingerprints, *earlier.fingerprints()])
+    if earlier.missing is not None:
+        # Else the list would look whole, and a calibration on unlisted rows would pass as checked.
+        training_rows[EARLIER] = "unknown"
     spec = parts.spec.model_copy(update={"training_rows": training_rows})
     export_checkpoint(
         save, base, output, spec, dtype=config.run.export_dtype, processor=parts.processor
     )
-    before = warn_of_start(config.model, say)
-    if spec.head is not None and before is not None:
-        # A head that was read without critiques is checked without them.
+    if spec.head is not None:
+        before = load_spec(config.model)  # a head is always the start's
+        # One that was read without critiques is checked without them.
         critiques = not before.golden or any(one.critique for one in before.golden)
         golden = golden_items(
             output, critiques=critiques, dtype="float32", progress=lambda done: None
@@ -80,40 +78,3 @@ def publish(
     write_model_card(output, card_of(output), overwrite=True)
     for name, value in (found or {}).items():
         say(f"validation {name.removeprefix('eval_')}: {value:g}")
-
-
-def _earlier_rows(model: Path, say: Say) -> Iterator[str]:
-    """Rows that the start was trained on: they are training rows of the judge as well.
-
-    Its side file keeps 64 bits of each fingerprint, which is what is looked up again.
-    """
-    if "reward" not in read_config(model):
-        return
-    try:
-        known = read_training_rows(model, load_spec(model))
-    except TrainingRowsUnknown:
-        return
-    except TrainingRowsError as error:
-        say(f"the rows that the start was trained on are not known: {error}")
-        return
-    for prefix in known:
-        yield f"{int(prefix):016x}" + "0" * 48
-
-
-def warn_of_start(model: Path, say: Say) -> RewardSpec | None:
-    """The start's reward object, if it has one: what was measured of its weights becomes stale."""
-    if "reward" not in read_config(model):
-        return None
-    old = load_spec(model)
-    if old.calibration:
-        ways = ", ".join("/".join(map(str, one.key)) for one in old.calibration)
-        say(
-            f"WARNING: calibrations of the start are dropped ({ways}): they held for its weights; "
-            "calibrate anew (mmreward-train calibrate)"
-        )
-    if old.head is not None:
-        say(
-            "WARNING: the start is a critique model: its head is kept, but what the head reads "
-            "moves; golden scores are recomputed, critique accuracy has to be measured anew"
-        )
-    return old

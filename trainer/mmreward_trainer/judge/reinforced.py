@@ -22,7 +22,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, TrainerCallback
 
-from mmreward_trainer.critique.configuration import ConfigError
 from mmreward_trainer.critique.lora import adapters
 from mmreward_trainer.critique.media import EncodedMedia
 from mmreward_trainer.critique.packing import joined
@@ -182,22 +181,15 @@ def reinforced_trainer(
 
     Args:
         model: loaded from a folder that the reference model can be loaded from as well.
-        table: rows that all have a preference.
+        table: rows that all have a preference, see `rows_of_stages`; sizes that divide are
+            `check_sizes`'s.
     """
     from datasets import Dataset
 
     base, make_arguments = import_trl(with_vllm=config.rl.use_vllm)
     stage = config.rl
     at_once = stage.rollouts_per_batch * processes()
-    if stage.use_vllm and any(fps is not None for fps in table["fps"]):
-        raise ConfigError("rl.use_vllm: rows with videos are not prepared for")
     rollouts = stage.comparisons_per_step * stage.rollouts
-    if rollouts % at_once:
-        raise ConfigError(
-            f"rl: comparisons_per_step x rollouts ({stage.comparisons_per_step} x "
-            f"{stage.rollouts}) is no multiple of rollouts_per_batch x processes "
-            f"({stage.rollouts_per_batch} x {processes()})"
-        )
     steps = stage.max_steps
     if steps is None:
         steps = (

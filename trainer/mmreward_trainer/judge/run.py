@@ -18,19 +18,20 @@ from typing import Any
 
 from transformers import set_seed
 
-from mmreward_trainer.critique.configuration import ConfigError
 from mmreward_trainer.critique.export import export_checkpoint
 from mmreward_trainer.critique.rows import Rows
 from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save, tables
 from mmreward_trainer.judge.configuration import JudgeConfig, StageName
-from mmreward_trainer.judge.judgements import CHOSEN_FIRST, SWAPPED, has_judgement
+from mmreward_trainer.judge.judgements import CHOSEN_FIRST, SWAPPED
 from mmreward_trainer.judge.measuring import (
     RL_PANELS,
     SFT_PANELS,
     Measure,
 )
-from mmreward_trainer.judge.preparation import Parts, load_model, prepare
-from mmreward_trainer.judge.publishing import publish, warn_of_start
+from mmreward_trainer.judge.preparation import Parts, check_settings, load_model, prepare
+from mmreward_trainer.judge.publishing import publish
+from mmreward_trainer.judge.selection import Selected, rows_of_stages
+from mmreward_trainer.judge.start import check_held_out, warn_of_start
 from mmreward_trainer.judge.validation import JudgedPair, Validation
 
 # What may change between a run and its continuation without making it another run.
@@ -44,7 +45,7 @@ Say = Callable[[str], None]
 class _Run:
     config: JudgeConfig
     parts: Parts
-    train: Rows
+    selected: dict[StageName, Selected]
     validation: Rows | None
     folder: Path
     resume: bool
@@ -67,6 +68,8 @@ def train_judge(config: JudgeConfig, output: Path, *, resume: bool, say: Say) ->
         os.environ["ACCELERATE_USE_CPU"] = "true"
     state = PartialState(cpu=config.run.cpu)
     folder = output / RUN_FOLDER
+    # Before the folder is claimed, and before the first stage is paid for.
+    check_settings(config)
     set_seed(config.run.seed)
     parts = prepare(config)
     speaks = say if state.is_main_process else _mute
@@ -79,7 +82,9 @@ def train_judge(config: JudgeConfig, output: Path, *, resume: bool, say: Say) ->
         if state.is_main_process:
             claim(config, folder, resume, _FREE)
         train, validation = tables(config.data, folder, parts.encoder.encode, speaks, columns)
-    run = _Run(config, parts, train, validation, folder, resume, state.is_main_process, speaks)
+    selected = rows_of_stages(config, train.table)
+    check_held_out(config.model, validation)
+    run = _Run(config, parts, selected, validation, folder, resume, state.is_main_process, speaks)
     account: dict[str, Any] = {}
     start, judged = config.model, []
     for number, name in enumerate(config.stages):
@@ -91,6 +96,10 @@ def train_judge(config: JudgeConfig, output: Path, *, resume: bool, say: Say) ->
             if run.is_main and not start.exists():
                 _write_start(run, save, base, start)
             state.wait_for_everyone()
+    if "before" in account.get("rl", {}) and "sft" in account:
+        # What the second stage begins with is what the first one left.
+        left = account["rl"]["before"] | {"step": account["sft"]["steps"]}
+        account["sft"]["after"] = {n: value for n, value in left.items() if n != "epoch"}
     if state.is_main_process:
         publish(
             config, parts, save, base, train, validation, judged, account, folder, output, speaks
@@ -110,7 +119,7 @@ def _stage(
         account: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
         return [], account
     folder.mkdir(parents=True, exist_ok=True)
-    table, left_out = _rows_for(name, run.train.table)
+    table, left_out = run.selected[name]
     model = load_model(config, parts.spec, start)
     validation = None
     if run.validation is not None:
@@ -140,26 +149,12 @@ def _stage(
     trainer.train(resume_from_checkpoint=None if save is None else str(save))
     trainer.save_model(str(folder / _FINAL))
     account = {"pairs": len(table), "left_out": left_out, "steps": trainer.state.global_step}
-    account |= _first_and_last(trainer.state.log_history)
+    account |= _first_and_last(trainer.state.log_history, trainer.state.global_step)
     if run.is_main:
         part = done.with_name(done.name + ".part")
         part.write_text(json.dumps(account, indent=1) + "\n", encoding="utf-8")
         part.replace(done)
     return measure.judged, account
-
-
-def _rows_for(name: StageName, table: Any) -> tuple[Any, int]:
-    """The rows that a stage can learn from, and how many it cannot."""
-    texts = table.remove_columns(["pictures"])
-    if name == "sft":
-        kept = [i for i, row in enumerate(texts) if has_judgement(row)]
-        reason = "no row has a judgement or two reasons: give judgements, or leave out the stage"
-    else:
-        kept = [i for i, row in enumerate(texts) if not row["is_tie"]]
-        reason = "every row is a tie: there is no order to learn"
-    if not kept:
-        raise ConfigError(f"{name}: {reason}")
-    return table.select(kept), len(table) - len(kept)
 
 
 def _write_start(run: _Run, save: Path, base: Path, start: Path) -> None:
@@ -178,10 +173,12 @@ def _size(model: Any) -> str:
     return f"{everything:,} parameters, {trained:,} trained"
 
 
-def _first_and_last(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """Held-out figures before and after a stage, for the account."""
+def _first_and_last(history: list[dict[str, Any]], steps: int) -> dict[str, Any]:
+    """Held-out figures before and after a stage of so many steps, where they were measured."""
     measured = [one for one in history if "eval_pairs" in one]
-    return {"before": measured[0], "after": measured[-1]} if len(measured) > 1 else {}
+    named = {"before": [one for one in measured if one["step"] == 0]}
+    named["after"] = [one for one in measured if one["step"] == steps]
+    return {name: found[-1] for name, found in named.items() if found}
 
 
 def _mute(line: str) -> None: ...

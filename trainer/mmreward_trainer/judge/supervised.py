@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
-from mmreward_trainer.critique.configuration import ConfigError
 from mmreward_trainer.critique.lora import adapters
 from mmreward_trainer.critique.model import can_share_prompt, rope_index
 from mmreward_trainer.critique.packing import Packer, model_inputs
@@ -91,15 +90,11 @@ def supervised_trainer(
     """The Trainer of the first stage.
 
     Args:
-        table: rows that all have a judgement.
+        table: rows that all have a judgement, see `rows_of_stages`; sizes that divide are
+            `check_sizes`'s.
     """
     stage, run = config.sft, config.run
     at_once = stage.pairs_per_batch * processes()
-    if stage.pairs_per_step % at_once:
-        raise ConfigError(
-            f"sft.pairs_per_step ({stage.pairs_per_step}) is no multiple of pairs_per_batch x "
-            f"processes ({stage.pairs_per_batch} x {processes()})"
-        )
     rope, sizes = rope_index(model)
     packer = Packer(
         parts.tokens,
