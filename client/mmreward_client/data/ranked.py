@@ -3,9 +3,10 @@
     {"id": "7", "images": "cat.png", "prompt": "What is it?",
      "responses": ["A cat.", "A dog.", "An animal."], "ranks": [1, 3, 2]}
 
-A lower rank is better; equal ranks make no pair, null leaves a response out. MM-RLHF (arXiv
-2502.10391, section on MM-DPO) trains on all pairs of different rank, not on the best against the
-worst alone. The other columns are those of any table of pairs (`columns.py`).
+A lower rank is better; equal ranks make no pair, nor do equal texts, which no ranking can tell
+apart; null leaves a response out. MM-RLHF (arXiv 2502.10391, section on MM-DPO) trains on all pairs
+of different rank, not on the best against the worst alone. The other columns are those of any table
+of pairs (`columns.py`).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def pairs_of_ranked(
 
     Raises:
         FileMissing: an image or a folder of frames is not there.
-        FieldProblem: a field that cannot be used, or no two answers of different rank.
+        FieldProblem: a field that cannot be used, or no two answers of different rank and text.
     """
     responses, ranks = _responses(row.fields), _ranks(row.fields)
     if len(ranks) != len(responses):
@@ -57,6 +58,9 @@ def pairs_of_ranked(
     ]
     if not places:
         raise FieldProblem("ranks", "no two responses of different rank")
+    places = [(better, worse) for better, worse in places if responses[better] != responses[worse]]
+    if not places:
+        raise FieldProblem("responses", "those of different rank are all the same text")
     named = Columns() if columns is None else columns
     better, worse = places[0]
     fields = {**rest, named.chosen: responses[better], named.rejected: responses[worse]}

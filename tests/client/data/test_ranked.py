@@ -44,6 +44,14 @@ def test_all_pairs_of_different_rank(ranks):
         assert (one.pair.id, one.pair.prompt) == ("q", "Which?")
 
 
+def test_equal_texts_are_no_pair():
+    """A text is not better than itself, whatever ranks it was given; its other pairs stay."""
+    found = pairs_of_ranked(row(responses=["a", "a", "b"], ranks=[1, 2, 3]), MEDIA)
+    assert [(one.chosen_place, one.rejected_place) for one in found] == [(0, 2), (1, 2)]
+    with pytest.raises(FieldProblem, match="responses: those of different rank are all the same"):
+        pairs_of_ranked(row(responses=["a", "a"], ranks=[1, 2]), MEDIA)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
