@@ -27,7 +27,7 @@ from mmreward_client.annotation.summary import Tally
 from mmreward_client.cli.batches import run_batches
 from mmreward_client.cli.progress import progress
 from mmreward_client.cli.rows import Row
-from mmreward_client.errors import InvalidInput, RewardError, UnknownModel
+from mmreward_client.errors import InvalidInput, PinMismatch, RewardError, UnknownModel
 from mmreward_client.evaluation.resuming import Origin
 from mmreward_client.schema import Beta, ModelCard, ScoreItem, ScoreResult
 from mmreward_client.sync import RewardClient
@@ -98,6 +98,7 @@ class Annotation:
 
         Raises:
             RewardError: a request failed as a whole; the scores until then are in their files.
+            PinMismatch: a service has another model than the pinned one, asked or not.
             InvalidInput: the data cannot be read, or holds no pair; files of other scores.
             OSError: a file cannot be read or written.
         """
@@ -134,6 +135,7 @@ class Annotation:
 
     def _model(self, place: int, client: RewardClient) -> Model:
         card = self._card(client)
+        _check_pin(client.pin, card)
         calibration = calibration_of(card, self.sending.mode, self.sending.critiques)
         if self.beta.basis == "calibrated" and calibration is None:
             raise InvalidInput(
@@ -258,6 +260,15 @@ class Annotation:
 
         write_rows(self.output, rows(), self.data.path)
         return tally
+
+
+def _check_pin(pin: str | None, card: ModelCard) -> None:
+    """Where every score is there already no request would carry the pin."""
+    found = card.provenance.fingerprint
+    if pin not in (None, found):
+        raise PinMismatch(
+            f"{card.id} is of fingerprint {found}, pinned is {pin}", code="pin_mismatch"
+        )
 
 
 def _has_pictures_inside(case: Case) -> bool:

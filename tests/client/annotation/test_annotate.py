@@ -245,6 +245,20 @@ def test_another_model_is_refused(local, pictures, write, tmp_path):
     assert "is of fingerprint local-service, the service is new weights" in done.stderr
 
 
+def test_a_pin_holds_where_every_score_is_there(local, pictures, write, tmp_path):
+    """Nothing is asked then, and the command ends all the same, with the output as it was."""
+    file, output = write("pairs.jsonl", [pair(0)]), tmp_path / "out.jsonl"
+    options = ("--output", output, "--pin", "local-service")
+    assert annotate(file, *options, url=local.url).exit_code == 0
+    assert annotate(file, *options, url=local.url).exit_code == 0
+    before = output.stat().st_mtime_ns
+    done = annotate(file, "--output", output, "--pin", "another", url=local.url)
+    assert done.exit_code == 1
+    assert "PinMismatch" in done.stderr
+    assert output.stat().st_mtime_ns == before
+    assert len(local.asked) == 1
+
+
 def test_faults_on_the_way(pictures, write, tmp_path):
     """Overload, drops and a loading service cost time and change no number."""
     rows = [pair(n) for n in range(20)]
