@@ -28,7 +28,7 @@ soak: setup  ## the long tests, then every benchmark (about an hour on a quiet m
 	PYTHON=$(BIN)/python benchmarks/run_all.sh
 
 serve: setup  ## keep the bundled model serving on 127.0.0.1:8000
-	$(BIN)/mmreward-serve models/digits $(ARGS)
+	$(BIN)/mmreward-serve models/digits-judge $(ARGS)
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check

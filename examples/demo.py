@@ -1,14 +1,15 @@
 """The main job in one go: the bundled model judges answers about real handwritten digits.
 
-Starts `mmreward-serve models/digits` on a free port of this machine, asks it through
-`RewardClient` to compare two answers about each of a few pictures, and prints what came back: the
+Starts `mmreward-serve models/digits-judge` on a free port of this machine, asks it through
+`RewardClient` to score two answers about each of a few pictures, and prints what came back: the
 critique that the model wrote before each score, the scores, their difference delta, the
 probability that the first answer is the better one, and the beta that MM-DPO would train this pair
-with. The pictures are drawn from test digits that the model was never trained on.
+with. Then the same model, as a judge, ranks a group of answers by comparing each with the others.
+The pictures are drawn from test digits that the model was never trained on.
 
     make demo                        .venv/bin/python examples/demo.py --pairs 20 --seed 5
 
-Exit code 0 if every pair got its numbers, 1 otherwise.
+Exit code 0 if every pair and every answer of the group got its numbers, 1 otherwise.
 """
 
 from __future__ import annotations
@@ -25,19 +26,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmreward_client import PairResult, PairsReply, RewardClient
+from mmreward_client import GroupResult, PairResult, PairsReply, RewardClient
 from mmreward_trainer.digits import wordings
 from mmreward_trainer.digits.batches import render_pictures
 from mmreward_trainer.digits.pairs import KINDS, Pair, draw_pair
+from mmreward_trainer.digits_judge.groups import Group, draw_group
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
-CHECKPOINT = ROOT / "models" / "digits"
+CHECKPOINT = ROOT / "models" / "digits-judge"
 SERVER_LOG = ROOT / "runs" / "demo-server.log"
 START_TIMEOUT_S = 900.0
+GROUP_SIZE = 4
 INK = " .:-=+*#%@"
 
 
@@ -130,6 +133,18 @@ def draw_pairs(count: int, seed: int) -> list[Pair]:
     return pairs
 
 
+def draw_answers(seed: int) -> Group:
+    """A question to a picture that can be read, and answers of different quality."""
+    known = words_in(vars(wordings))
+    index = 0
+    while True:
+        group = draw_group("test", "trained", seed, index, GROUP_SIZE, hard_share=0.0)
+        texts = (group.pair.prompt, *(answer.text for answer in group.answers))
+        if words_in(texts) <= known:
+            return group
+        index += 1
+
+
 def words_in(texts: object) -> set[str]:
     """The words of all texts in a nest of tuples, lists and dictionaries."""
     if isinstance(texts, str):
@@ -153,6 +168,39 @@ def ask(url: str, pairs: list[Pair], pictures: list[Image.Image]) -> PairsReply:
     ]
     with RewardClient(url) as client:
         return client.pairs(items)
+
+
+def ask_group(url: str, group: Group, picture: Image.Image) -> GroupResult:
+    item = {
+        "images": [picture],
+        "prompt": group.pair.prompt,
+        "responses": [answer.text for answer in group.answers],
+    }
+    with RewardClient(url) as client:
+        return client.groups([item]).data[0]
+
+
+def show_group(console: Console, group: Group, picture: Image.Image, result: GroupResult) -> None:
+    """Answers from best to worst by the judge, with the points that the picture itself gives."""
+    console.rule(f"[bold]A group: {group.pair.prompt}[/bold]", align="left")
+    answers = Table(box=None, padding=(0, 1), expand=True)
+    answers.add_column("answer, best first", ratio=1)
+    answers.add_column("judged", justify="right", no_wrap=True)
+    answers.add_column("known quality", justify="right", no_wrap=True)
+    rows = list(zip(group.answers, result.scores, group.points, strict=True))
+    for answer, score, known in sorted(rows, key=lambda row: -(row[1] or 0.0)):
+        answers.add_row(Text(answer.text), number(score, ".2f"), str(known))
+    layout = Table.grid(padding=(0, 2), expand=True)
+    layout.add_column(no_wrap=True)
+    layout.add_column(ratio=1)
+    layout.add_row(sketch(picture, colour=console.color_system is not None), answers)
+    console.print(layout)
+    first = result.comparisons[0]
+    console.print(
+        f"  {len(result.comparisons)} comparisons, each pair in both orders; both orders agree in "
+        f"{number(result.order_consistency, '.0%')}. One of them:"
+    )
+    console.print(Text(f"  {(first.critique or first.error or 'none').strip()}", style="dim"))
 
 
 def show_pair(console: Console, pair: Pair, picture: Image.Image, result: PairResult) -> None:
@@ -229,19 +277,25 @@ def main() -> int:
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
     pairs = draw_pairs(options.pairs, options.seed)
-    pictures = [Image.fromarray(drawn) for drawn in render_pictures(pairs)]
+    group = draw_answers(options.seed)
+    *pictures, portrait = [
+        Image.fromarray(drawn) for drawn in render_pictures([*pairs, group.pair])
+    ]
     try:
         with running_service(console) as url:
             started = time.monotonic()
             reply = ask(url, pairs, pictures)
             seconds = time.monotonic() - started
+            judged = ask_group(url, group, portrait)
     except DemoFailed as error:
         console.print(f"demo: {error}", markup=False)
         return 1
     for pair, picture, result in zip(pairs, pictures, reply.data, strict=True):
         show_pair(console, pair, picture, result)
+    show_group(console, group, portrait, judged)
     summarise(console, reply, seconds)
-    return 0 if all(result.status == "ok" for result in reply.data) else 1
+    is_whole = judged.status == "ok" and all(result.status == "ok" for result in reply.data)
+    return 0 if is_whole else 1
 
 
 if __name__ == "__main__":
