@@ -14,14 +14,19 @@ from typing import Any
 
 import pytest
 import torch
+from mmreward_trainer.align.configuration import MMDPOSettings
+from mmreward_trainer.align.preparation import make_trainer, prepare_parts
+from mmreward_trainer.align.run import tables
 from mmreward_trainer.cli.main import app
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
+from transformers.integrations import TensorBoardCallback
 from typer.testing import CliRunner
 
 from .conftest import Policies, write_pairs
 
+EVENTS = "TENSORBOARD_LOGGING_DIR"
 TIMEOUT_S = 400
 ROOT = Path(__file__).parents[3]
 SMALL = {
@@ -79,7 +84,7 @@ def arguments(kind: str, model: Path, data: Path, output: Path, **more: Any) -> 
 def run(words: list[str], code: int = 0) -> str:
     """What it printed."""
     # A run names its folder of events there, for the length of its process.
-    done = CliRunner().invoke(app, words, env={"TENSORBOARD_LOGGING_DIR": None})
+    done = CliRunner().invoke(app, words, env={EVENTS: None})
     assert done.exit_code == code, done.output[-3000:]
     return done.output
 
@@ -216,6 +221,29 @@ def test_a_dense_run_with_adapters_is_merged_into_a_plain_policy(
     assert moved
     assert all("language_model.layers" in name for name in moved)
     assert history(tmp_path / "out")[0]["changed/rejected"] > 0
+
+
+def test_a_second_run_of_a_process_has_its_own_events(
+    policies: Policies, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each trainer writes below its own run, whatever an earlier one left in the environment."""
+    monkeypatch.setenv(EVENTS, "")
+    monkeypatch.delenv(EVENTS)
+    settings = MMDPOSettings.model_validate(
+        {"model": policies(), "data": {"train": [data / "train.jsonl"], "workers": 0},
+         "run": {"cpu": True, "precision": "float32"}}
+    )  # fmt: skip
+    parts = prepare_parts(settings)
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        train, _ = tables(settings, parts, folder / "data", lambda line: None)
+        trainer = make_trainer(settings, parts, train, None, folder, [])
+        found = [
+            one.logging_dir
+            for one in trainer.callback_handler.callbacks
+            if isinstance(one, TensorBoardCallback)
+        ]
+        assert found == [str(folder / "tensorboard")]
 
 
 def test_a_check_names_rows_and_trains_nothing(

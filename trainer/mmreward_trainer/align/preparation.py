@@ -151,7 +151,8 @@ def _arguments(settings: AlignSettings, folder: Path, *, validates: bool) -> dic
             f"pairs_per_batch x processes ({optimisation.pairs_per_batch} x {processes})"
         )
     validating = validates and run.validate_every_steps is not None
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
+    # Plainly: an earlier run of this process has left its own folder there.
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
     return {
         "output_dir": str(folder / "saves"),
         "seed": run.seed,
