@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import socket
 import threading
 import time
 from collections import Counter
@@ -36,6 +37,7 @@ from mmreward_client.testing import (
     RecordedAnswers,
     Side,
 )
+from mmreward_client.testing.wire import Wire
 from service_kit import picture_uri
 from service_kit.threaded import running
 
@@ -261,6 +263,56 @@ def test_routes_keys_and_readiness(make_client):
         assert "being loaded" in client.ready().reasons[service.url]
         with pytest.raises(NotReady):
             client.score(ITEMS)
+
+
+def test_a_refused_request_uses_no_fault_up(make_client):
+    """A fault is counted when it is sent: behind the checks of key, readiness, body and pin."""
+    with LocalService(api_key="k", faults=[Fault("overloaded")]) as service:
+        client = make_client(service.url, api_key="k", retries=NEVER)
+        with pytest.raises(Unauthorized):
+            make_client(service.url).score(ITEMS)
+        with pytest.raises(PinMismatch):
+            client.score(ITEMS, pin="another")
+        with pytest.raises(UnknownModel):
+            client.score(ITEMS, model="another")
+        service.is_ready = False
+        with pytest.raises(NotReady):
+            client.score(ITEMS)
+        service.is_ready = True
+        assert httpx2.post(
+            f"{service.url}/v1/score", headers={"Authorization": "Bearer k"}, content=b"{"
+        ).is_client_error
+        assert not service.injected
+        with pytest.raises(Overloaded):
+            client.score(ITEMS)
+        assert service.injected == {"overloaded": 1}
+        assert [bool(asked.fault) for asked in service.asked] == [False] * 5 + [True]
+
+
+def test_a_stop_ends_connections_that_are_being_opened(monkeypatch):
+    """One that was accepted, and is noted down only while the service stops, does not hold it."""
+    accepted, stopping = threading.Event(), threading.Event()
+    opened = Wire.opened
+
+    def late(wire, connection):
+        accepted.set()
+        stopping.wait(30)
+        opened(wire, connection)
+
+    monkeypatch.setattr(Wire, "opened", late)
+    service = LocalService().start()
+    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2]))) as caller:
+        assert accepted.wait(30)
+        stopper = threading.Thread(target=service.stop)
+        stopper.start()
+        caller.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            caller.recv(1)  # by now the stop has walked over the connections
+        stopping.set()
+        stopper.join(5)
+        is_stopped = not stopper.is_alive()
+    stopper.join()
+    assert is_stopped
 
 
 def test_what_was_asked_is_kept_without_pictures():

@@ -141,9 +141,10 @@ class LocalService:
             return
         with self._arrived(request) as asked:
             body = _read(request, kind, asked)
-            response = self._refused(request, asked)
+            response = self._refused(request, body, asked)
             if response is None:
-                response = body if isinstance(body, Response) else self._scored(body, asked)
+                assert not isinstance(body, Response)
+                response = self._scored(body, asked)
             asked.status = None if response.send_bytes == 0 else response.status
             yield response
 
@@ -156,9 +157,6 @@ class LocalService:
                 request.headers.get("x-request-id"),
                 streamed=NDJSON in request.headers.get("accept", ""),
             )
-            asked.fault = self._plan.of_request(asked.number)
-            if asked.fault is not None:
-                self.injected[asked.fault.kind] += 1
             self.asked.append(asked)
             self._in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self._in_flight)
@@ -171,21 +169,41 @@ class LocalService:
                 self._in_flight -= 1
             asked.seconds = time.monotonic() - asked.begun_s
 
-    def _refused(self, request: Request, asked: Asked) -> Response | None:
+    def _refused(
+        self, request: Request, body: AnyRequest | Response, asked: Asked
+    ) -> Response | None:
+        """What is sent instead of scores: for a reason of its own, or else by a planned fault.
+
+        A request that is refused anyway uses no fault up, so that each one counted was sent.
+        """
+        refused = self._refused_anyway(request, body, asked)
+        if refused is not None:
+            return refused
+        with self._lock:
+            asked.fault = self._plan.of_request(asked.number)
+            if asked.fault is not None:
+                self.injected[asked.fault.kind] += 1
+        return instead(asked.fault, asked.request_id)
+
+    def _refused_anyway(
+        self, request: Request, body: AnyRequest | Response, asked: Asked
+    ) -> Response | None:
         if self._api_key is not None:
             given = request.headers.get("authorization", "")
             if given != f"Bearer {self._api_key}":
                 return error_response(401, "authentication", "no or wrong key")
         if not self.is_ready:
             return instead(Fault("not_ready"), asked.request_id)
-        return instead(asked.fault, asked.request_id)
-
-    def _scored(self, body: AnyRequest, asked: Asked) -> Response:
+        if isinstance(body, Response):
+            return body
         if body.model not in (None, self.model):
             return error_response(404, "not_found", "no such model", code="unknown_model")
         if body.pin not in (None, self.fingerprint):
             said = f"pinned to {body.pin}, this is {self.fingerprint}"
             return error_response(409, "pin_mismatch", said, request_id=asked.request_id)
+        return None
+
+    def _scored(self, body: AnyRequest, asked: Asked) -> Response:
         data = self._replier.data(body, self._nulls(asked, len(body.items)))
         asked.nulls = sum(result.status != "ok" for result in data)
         return sent(asked.fault, 200, self._written(data, asked))

@@ -98,13 +98,11 @@ class Wire:
         assert self._thread is not None
         self._thread.join()
         # A forked worker may hold the socket, too: closed here alone it would go on listening.
-        with contextlib.suppress(OSError):
-            server.socket.shutdown(socket.SHUT_RDWR)
+        _shut_down(server.socket)
         server.socket.close()
         with self._lock:
             for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                _shut_down(connection)
         server.server_close()
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
@@ -144,8 +142,7 @@ class Wire:
             handler.wfile.write(piece)
         if response.send_bytes is not None:
             handler.close_connection = True
-            with contextlib.suppress(OSError):
-                handler.connection.shutdown(socket.SHUT_RDWR)
+            _shut_down(handler.connection)
 
     def _waited(self, connection: socket.socket, seconds: float) -> bool:
         """False if the caller hung up, or this side stops, before the time is over."""
@@ -163,10 +160,18 @@ class Wire:
     def opened(self, connection: socket.socket) -> None:
         with self._lock:
             self._connections.add(connection)
+            if self._stopping.is_set():
+                # Accepted before the stop, and perhaps too late for its walk over the connections.
+                _shut_down(connection)
 
     def closed(self, connection: socket.socket) -> None:
         with self._lock:
             self._connections.discard(connection)
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _pieces(body: Sequence[bytes], left: int | None, *, is_drip: bool) -> Iterator[bytes]:
