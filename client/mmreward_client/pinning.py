@@ -2,11 +2,17 @@
 
 Given in words it holds from the first call on. With `pin="first"` the first scoring reply tells it,
 and it holds from then on, on every replica: it is sent with each request, so that the service
-refuses before it computes, and compared with each reply before any number is handed out. Of calls
-that were under way together when nothing was known yet, all have to agree as well.
+refuses before it computes, and compared with each whole reply before any number is handed out. Of
+calls that were under way together when nothing was known yet, all have to agree as well.
 
-What was learned travels in a pickle and into forked processes, so that all workers of a run insist
-on the same model. There is no lock: one could be held by another thread at the moment of a fork.
+Results of a stream are handed out before its last line, which alone tells the fingerprint: there
+the comparison comes after the numbers, and what keeps another model's numbers away is the pin that
+was sent. A stream that begins before anything is known sends none.
+
+What was learned travels in a pickle and into processes forked after that, so that such workers
+insist on the same model. Workers that were forked before the first reply each learn for themselves,
+perhaps different models: for them the fingerprint has to be given in words. There is no lock: one
+could be held by another thread at the moment of a fork.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from mmreward_client import (
     RetryPlanned,
     RetryPolicy,
     RewardClient,
+    replicas,
 )
 from mmreward_client.testing import Fault, LocalService
 
@@ -37,8 +38,10 @@ def test_the_least_busy_replica_is_next():
             assert waiting.result().data == client.score(ITEMS).data
 
 
-def test_fail_over_and_its_events(make_client):
+def test_fail_over_and_its_events(make_client, monkeypatch):
     """A killed replica costs no call: the other one answers, and the log knows why."""
+    # Longer than the calls below take on any machine: it is asked a single time.
+    monkeypatch.setattr(replicas, "COOL_DOWN_S", 600.0)
     events = []
     with LocalService() as first, LocalService() as second:
         client = make_client(urls=[first.url, second.url], retries=QUICK, on_event=events.append)
