@@ -144,6 +144,12 @@ def test_a_check_names_every_row_of_both_sets(checkpoints: Checkpoints, tmp_path
     check_run(load_config(None, settings | {"data.unusable": "skip"}), said.append)
     assert sum("left out" in line for line in said) == 2
     assert said[0].startswith("train: 2 pairs, the longest sequence ")
+    # A row of both sets passes only where neither set would keep it.
+    write_rows(tmp_path / "validation.jsonl", rows[1:3])
+    check_run(load_config(None, settings | {"data.unusable": "skip"}), said.append)
+    write_rows(tmp_path / "validation.jsonl", [rows[2], rows[0]])
+    with pytest.raises(ConfigError, match="1 validation rows are training rows, too, the first"):
+        check_run(load_config(None, settings | {"data.unusable": "skip"}), said.append)
 
 
 def test_a_picture_that_went_away_is_named(tmp_path: Path) -> None:
