@@ -137,7 +137,7 @@ def _arguments(config: CritiqueConfig, folder: Path, *, validates: bool) -> Trai
             f"pairs_per_batch x processes ({optimisation.pairs_per_batch} x {processes})"
         )
     validating = validates and run.validate_every_steps is not None
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
     return TrainingArguments(
         output_dir=str(folder / "saves"),
         seed=run.seed,
