@@ -159,7 +159,13 @@ def test_an_interrupted_run_tells_how_to_go_on(pictures, write, tmp_path):
     with LocalService(latency_s=0.05) as service:
         command = [*program, str(file), "--output", str(output), "--url", service.url]
         more = ["--batch-size", "1", "--concurrency", "1"]
-        with subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            [*command, *more],
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell's background job, as the tests may be one, ignores SIGINT and hands that on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
             wait_for(lambda: collected.exists() and collected.stat().st_size)
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=60)[1]
