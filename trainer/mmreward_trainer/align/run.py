@@ -29,8 +29,8 @@ from mmreward_trainer.align.preparation import (
 )
 from mmreward_trainer.align.rows import PairTable, build_pairs
 from mmreward_trainer.align.trainer import PairTrainer
-from mmreward_trainer.critique.configuration import ConfigError
 from mmreward_trainer.critique.curves import draw_curves
+from mmreward_trainer.critique.rows import check_apart
 from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save
 from mmreward_trainer.critique.sharding import check_sharded
 
@@ -115,9 +115,7 @@ def tables(
         data.validation, data, folder / "validation", split=data.validation_split, **options
     )
     say(f"validation rows: {_account(validation)}")
-    common = set(train.fingerprints).intersection(validation.fingerprints)
-    if common:
-        raise ConfigError(f"{len(common)} validation rows are training rows, too")
+    check_apart(train.fingerprints, validation.fingerprints)
     return train, validation
 
 

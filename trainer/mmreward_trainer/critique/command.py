@@ -1,17 +1,14 @@
-"""What `mmreward-train critique` does with its arguments and its errors."""
+"""What `mmreward-train critique` checks and runs."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 from mmreward_client.errors import InvalidInput
-from rich.console import Console
 
-from mmreward_trainer.critique.configuration import ConfigError, load_config, parse_change
+from mmreward_trainer.critique.configuration import ConfigError, CritiqueConfig
+from mmreward_trainer.training_command import Steps, run_training
 
 
 def run_critique(
@@ -24,35 +21,17 @@ def run_critique(
     only_check: bool,
 ) -> int:
     """Exit code: 0 done, 1 failed or interrupted, 2 wrong settings."""
-    console = Console(stderr=True)
-    is_first = os.environ.get("RANK", "0") == "0"
 
-    def say(line: str) -> None:
-        if is_first or line.startswith("error"):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    def steps() -> Steps:
+        from mmreward_trainer.critique.check import check_run
+        from mmreward_trainer.critique.run import train_critique
+        from mmreward_trainer.critique.trainer import NotFiniteLoss
+        from mmreward_trainer.golden import GoldenError
 
-    try:
-        config = load_config(file, changes | dict(map(parse_change, settings)))
-    except ConfigError as error:
-        say(f"error: {error}")
-        return 2
-    # After the settings: importing torch takes seconds, a wrong name should not.
-    from mmreward_trainer.critique.check import check_run
-    from mmreward_trainer.critique.run import train_critique
-    from mmreward_trainer.critique.trainer import NotFiniteLoss
-    from mmreward_trainer.golden import GoldenError
+        errors = (ConfigError, InvalidInput, NotFiniteLoss, GoldenError)
+        written = f"Written to {output}: mmreward-serve --model {output}"
+        return Steps(check_run, train_critique, errors, written)
 
-    try:
-        if only_check:
-            check_run(config, say)
-            return 0
-        train_critique(config, output, resume=resume, say=say)
-    except KeyboardInterrupt:
-        again = [one for one in sys.argv[1:] if one != "--resume"]
-        say(f"Interrupted. Go on with: mmreward-train {shlex.join(again)} --resume")
-        return 1
-    except (ConfigError, InvalidInput, NotFiniteLoss, GoldenError) as error:
-        say(f"error: {error}")
-        return 1
-    say(f"Written to {output}: mmreward-serve --model {output}")
-    return 0
+    return run_training(
+        CritiqueConfig, steps, output, file, changes, settings, resume=resume, only_check=only_check
+    )

@@ -1,18 +1,15 @@
-"""What `mmreward-train judge` does with its arguments and its errors."""
+"""What `mmreward-train judge` checks and runs."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 from mmreward_client.errors import InvalidInput
-from rich.console import Console
 
-from mmreward_trainer.critique.configuration import ConfigError, load_settings, parse_change
+from mmreward_trainer.critique.configuration import ConfigError
 from mmreward_trainer.judge.configuration import JudgeConfig
+from mmreward_trainer.training_command import Steps, run_training
 
 
 def run_judge(
@@ -25,35 +22,17 @@ def run_judge(
     only_check: bool,
 ) -> int:
     """Exit code: 0 done, 1 failed or interrupted, 2 wrong settings."""
-    console = Console(stderr=True)
-    is_first = os.environ.get("RANK", "0") == "0"
 
-    def say(line: str) -> None:
-        if is_first or line.startswith("error"):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    def steps() -> Steps:
+        from mmreward_trainer.critique.trainer import NotFiniteLoss
+        from mmreward_trainer.golden import GoldenError
+        from mmreward_trainer.judge.check import check_run
+        from mmreward_trainer.judge.run import train_judge
 
-    try:
-        config = load_settings(JudgeConfig, file, changes | dict(map(parse_change, settings)))
-    except ConfigError as error:
-        say(f"error: {error}")
-        return 2
-    # After the settings: importing torch takes seconds, a wrong name should not.
-    from mmreward_trainer.critique.trainer import NotFiniteLoss
-    from mmreward_trainer.golden import GoldenError
-    from mmreward_trainer.judge.check import check_run
-    from mmreward_trainer.judge.run import train_judge
+        errors = (ConfigError, InvalidInput, NotFiniteLoss, GoldenError)
+        written = f"Written to {output}: mmreward-serve --model {output}"
+        return Steps(check_run, train_judge, errors, written)
 
-    try:
-        if only_check:
-            check_run(config, say)
-            return 0
-        train_judge(config, output, resume=resume, say=say)
-    except KeyboardInterrupt:
-        again = [one for one in sys.argv[1:] if one != "--resume"]
-        say(f"Interrupted. Go on with: mmreward-train {shlex.join(again)} --resume")
-        return 1
-    except (ConfigError, InvalidInput, NotFiniteLoss, GoldenError) as error:
-        say(f"error: {error}")
-        return 1
-    say(f"Written to {output}: mmreward-serve --model {output}")
-    return 0
+    return run_training(
+        JudgeConfig, steps, output, file, changes, settings, resume=resume, only_check=only_check
+    )
