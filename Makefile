@@ -6,6 +6,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 FLAVOUR ?= auto
+WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -21,7 +22,8 @@ demo: setup  ## score real digits with the bundled model, through the real servi
 	@$(BIN)/python examples/demo.py $(ARGS)
 
 test: lint  ## lint, type-check and run every test that fits in a quarter of an hour
-	$(BIN)/python -m pytest -m "not soak and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		-m "not soak and not gpu" $(ARGS)
 
 soak: setup  ## the long tests, then every benchmark (about an hour on a quiet machine)
 	$(BIN)/python -m pytest -m soak $(ARGS)

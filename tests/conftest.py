@@ -1,8 +1,15 @@
-"""What every test folder shares: naming the tests that a run left out."""
+"""What every test folder shares: naming the tests that a run left out, also by parallel workers."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from typing import Any
+
+# Set before anything imports torch. Two workers whose kernels each want every core wait for one
+# another most of the time.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +25,17 @@ _left_out: list[str] = []
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     _left_out.extend(item.nodeid for item in items if item.get_closest_marker("soak"))
     _left_out.extend(item.nodeid for item in items if item.get_closest_marker("gpu"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = _left_out
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Of pytest-xdist: a worker has ended. All workers leave out the same tests."""
+    _left_out.extend(getattr(node, "workeroutput", {}).get("left_out", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
