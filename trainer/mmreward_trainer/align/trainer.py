@@ -20,14 +20,14 @@ from typing import Any
 
 import torch
 from accelerate.utils import is_peft_model
-from transformers import PreTrainedModel
 from trl import DPOConfig, DPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
 from mmreward_trainer.align.collating import CARRIED, NAMES, Batch, Collate, NamingCollator
 from mmreward_trainer.align.statistics import Bounds, PairFigures, losses_of, summary
-from mmreward_trainer.critique.trainer import NotFiniteLoss, load_weights
+from mmreward_trainer.critique.trainer import NotFiniteLoss
+from mmreward_trainer.resuming import ResumesByName
 
 _NOT_MODEL = CARRIED | {"completion_mask"}
 _PER_PAIR_LOSSES = {"sigmoid", "sft"}
@@ -57,7 +57,7 @@ class TokenLogProbs:
     answers: torch.Tensor
 
 
-class PairTrainer(DPOTrainer):
+class PairTrainer(ResumesByName, DPOTrainer):
     """The common part; see `MMDPOTrainer` and `DenseDPOTrainer`."""
 
     # Each batch's loss is already its share of the whole step's.
@@ -210,15 +210,6 @@ class PairTrainer(DPOTrainer):
                 del logs[name]
             else:
                 logs[name] = self._preference_weight * means[0] + self._sft_weight * means[1]
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Weights of a save, by the names it has, see `load_weights`."""
-        target = self.model if model is None else model
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        if isinstance(target, PreTrainedModel) and not sharded:
-            load_weights(target, resume_from_checkpoint)
-        else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
 
 def _only_of_used(tokens: TokenLogProbs, used: torch.Tensor) -> TokenLogProbs:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, Trainer
+from transformers import Trainer
 
 from mmreward_trainer.critique.configuration import ConfigError, CritiqueConfig
 from mmreward_trainer.critique.encoding import EncodedPair, PairEncoder
@@ -17,6 +17,7 @@ from mmreward_trainer.critique.optimizer import muon_with_adamw
 from mmreward_trainer.critique.packing import Packer, model_inputs
 from mmreward_trainer.critique.validation import Judge, Judged, figures
 from mmreward_trainer.critique.writing import Writer
+from mmreward_trainer.resuming import ResumesByName
 
 Inputs = dict[str, list[EncodedPair]]
 
@@ -33,23 +34,7 @@ def by_length(batches: list[Inputs]) -> list[Inputs]:
     return [{"pairs": list(islice(taken, len(batch["pairs"])))} for batch in batches]
 
 
-def load_weights(model: Any, save: str) -> None:
-    """Weights of a save into a model, by the names they were saved under.
-
-    `save_pretrained` writes the names that a family is published with, and the Trainer looks for
-    those of the modules, finds none and goes on with the base model's weights, without an error
-    (transformers 5.19). `from_pretrained` knows both.
-
-    Raises:
-        RuntimeError: the save lacks a weight.
-    """
-    loaded, report = type(model).from_pretrained(save, dtype=model.dtype, output_loading_info=True)
-    if report["missing_keys"]:
-        raise RuntimeError(f"{save} lacks {sorted(report['missing_keys'])[:5]}")
-    model.load_state_dict(loaded.state_dict())
-
-
-class CritiqueTrainer(Trainer):
+class CritiqueTrainer(ResumesByName, Trainer):
     """Trains a `RewardMixin` model on batches of encoded pairs."""
 
     # Each batch's loss is already its share of the whole step's, see `objective`.
@@ -127,11 +112,6 @@ class CritiqueTrainer(Trainer):
         output = model(**model_inputs(batch, self.args.device))
         return loss_of(made, batch, output, self.settings.loss, totals)
 
-    @property
-    def is_sharded(self) -> bool:
-        """Whether weights lie in parts on several processes, which then must run in step."""
-        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
-
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """As the Trainer's, and a learning rate of its own for the head."""
         if self.optimizer is not None:
@@ -168,15 +148,6 @@ class CritiqueTrainer(Trainer):
             **arguments,
         )
         return self.optimizer
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Weights of a save, by the names they were saved under, see `load_weights`."""
-        target = self.model if model is None else model
-        plain = isinstance(target, PreTrainedModel) and not self.is_sharded
-        if not plain:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        load_weights(target, resume_from_checkpoint)
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
         """Accuracy on validation pairs, judged by critiques the model writes itself."""

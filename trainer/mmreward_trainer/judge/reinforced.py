@@ -20,25 +20,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import TrainerCallback
 
 from mmreward_trainer.critique.lora import adapters
 from mmreward_trainer.critique.media import EncodedMedia
 from mmreward_trainer.critique.packing import joined
 from mmreward_trainer.critique.rows import read_pictures
-from mmreward_trainer.critique.trainer import NotFiniteLoss, load_weights
+from mmreward_trainer.critique.trainer import NotFiniteLoss
 from mmreward_trainer.judge.configuration import JudgeConfig
 from mmreward_trainer.judge.encoding import EncodedComparisons
 from mmreward_trainer.judge.preparation import Parts, arguments, processes
 from mmreward_trainer.judge.rewards import JudgementReward
 from mmreward_trainer.judge.schedule import schedule
 from mmreward_trainer.judge.trl_import import import_trl
+from mmreward_trainer.resuming import ResumesByName
 
 
 def judge_trainer_class(base: Any) -> Any:
     """TRL's GRPOTrainer with our prompts; made here because importing TRL takes seconds."""
 
-    class JudgeTrainer(base):  # type: ignore[misc]
+    class JudgeTrainer(ResumesByName, base):  # type: ignore[misc]
         """GRPO on comparisons.
 
         Args:
@@ -151,14 +152,6 @@ def judge_trainer_class(base: Any) -> Any:
                     "the last save is good"
                 )
             return loss
-
-        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-            target = self.model if model is None else model
-            is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-            if isinstance(target, PreTrainedModel) and not is_sharded:
-                load_weights(target, resume_from_checkpoint)
-            else:
-                super()._load_from_checkpoint(resume_from_checkpoint, model)
 
         @property
         def _takes_types(self) -> bool:

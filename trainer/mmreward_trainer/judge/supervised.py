@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from mmreward_trainer.critique.lora import adapters
 from mmreward_trainer.critique.model import can_share_prompt, rope_index
 from mmreward_trainer.critique.packing import Packer, model_inputs
-from mmreward_trainer.critique.trainer import NotFiniteLoss, by_length, load_weights
+from mmreward_trainer.critique.trainer import NotFiniteLoss, by_length
 from mmreward_trainer.judge.configuration import JudgeConfig
 from mmreward_trainer.judge.encoding import ComparisonEncoder, EncodedComparisons
 from mmreward_trainer.judge.preparation import Parts, arguments, processes
+from mmreward_trainer.resuming import ResumesByName
 
 Inputs = dict[str, list[EncodedComparisons]]
 
 
-class SupervisedTrainer(Trainer):  # type: ignore[misc]
+class SupervisedTrainer(ResumesByName, Trainer):  # type: ignore[misc]
     """Trains a `RewardMixin` model on the judgements of encoded pairs."""
 
     # Each batch's loss is already its share of the whole step's.
@@ -69,14 +70,6 @@ class SupervisedTrainer(Trainer):  # type: ignore[misc]
         # Gradients of all processes are averaged; the tokens are of all of them together.
         loss = loss * self.accelerator.num_processes
         return (loss, output) if return_outputs else loss
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        target = self.model if model is None else model
-        is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        if isinstance(target, PreTrainedModel) and not is_sharded:
-            load_weights(target, resume_from_checkpoint)
-        else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
 
 def supervised_trainer(
