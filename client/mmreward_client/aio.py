@@ -61,8 +61,8 @@ class AsyncRewardClient:
         url: base address of the service; `urls=[...]` for several replicas.
         transport: replaces the network, for tests.
         on_event: told what happens, for the caller's own log: see `events.py`.
-        options: api_key, timeout_s, connect_timeout_s, retries, pin, max_connections,
-            process_group_timeout_s: see `ClientConfig`.
+        options: api_key, timeout_s, connect_timeout_s, silence_timeout_s, retries, pin,
+            max_connections, process_group_timeout_s: see `ClientConfig`.
     """
 
     def __init__(

@@ -15,10 +15,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import httpx2
 
 from mmreward_client.attempts import Answer, Done, Failure, Outcome, Send, Sleep, attempts
-from mmreward_client.config import ClientConfig, request_headers
+from mmreward_client.config import ClientConfig
 from mmreward_client.connections import Content
 from mmreward_client.events import CallWatch, new_request_id
-from mmreward_client.network import failure_of, limits_of, stream_error, timeout_of
+from mmreward_client.network import (
+    TimeLeft,
+    failure_of,
+    headers_of,
+    limits_of,
+    pieces,
+    stream_error,
+)
 from mmreward_client.replicas import Replicas
 from mmreward_client.stream import NDJSON, Lines
 
@@ -65,11 +72,12 @@ class AsyncConnections:
                         "POST", path, content, step, request_id, accept=NDJSON
                     )
                     if response.is_success:
+                        response.request.extensions["timeout"].lift()
                         return Answer(response.status_code, response.headers, response=response)
                     async with contextlib.aclosing(response):
                         return await _read(response)
             except httpx2.HTTPError as error:
-                return failure_of(error, step.base_url)
+                return failure_of(error, step, ends_at)
 
         done = await self._drive(send, timeout_s, watch)
         lines = Lines()
@@ -112,6 +120,7 @@ class AsyncConnections:
             timeout_s=timeout_s,
             watch=watch,
             clock=time.monotonic,
+            silence_timeout_s=self._config.silence_timeout_s,
         )
         with contextlib.closing(steps):
             try:
@@ -130,13 +139,14 @@ class AsyncConnections:
     async def _exchange(
         self, method: str, path: str, content: Content, step: Send, request_id: str
     ) -> Answer | Failure:
+        ends_at = time.monotonic() + step.timeout_s
         try:
-            async with _cut_off(time.monotonic() + step.timeout_s):
+            async with _cut_off(ends_at):
                 response = await self._open(method, path, content, step, request_id)
                 async with contextlib.aclosing(response):
                     return await _read(response)
         except httpx2.HTTPError as error:
-            return failure_of(error, step.base_url)
+            return failure_of(error, step, ends_at)
 
     async def _open(
         self,
@@ -149,13 +159,15 @@ class AsyncConnections:
         accept: str = "application/json",
     ) -> httpx2.Response:
         client = self._http()
+        ends_at = time.monotonic() + step.timeout_s
+        body = content(step.timeout_s)
         request = client.build_request(
             method,
             step.base_url + path,
-            content=content(step.timeout_s),
-            headers=request_headers(self._config, request_id, accept=accept),
-            timeout=timeout_of(self._config, step.timeout_s),
+            content=_in_pieces(body) if body else None,
+            headers=headers_of(self._config, request_id, accept, body),
         )
+        request.extensions["timeout"] = TimeLeft(self._config, step, ends_at)
         return await client.send(request, stream=True)
 
     def _http(self) -> httpx2.AsyncClient:
@@ -169,6 +181,12 @@ class AsyncConnections:
                 self.replicas = Replicas(self._config.urls)
             self._owner = owner
         return self._client
+
+
+async def _in_pieces(body: bytes) -> AsyncGenerator[bytes, None]:
+    """Each piece has the whole time of silence: of a large body sent at once, all had."""
+    for piece in pieces(body):
+        yield piece
 
 
 async def _read(response: httpx2.Response) -> Answer:

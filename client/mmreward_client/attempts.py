@@ -8,6 +8,14 @@ The deadline covers everything: waiting for a free connection, every attempt, ev
 them. The service is told what is left of it with each attempt, so it drops work that nobody
 waits for any more. A pause that would outlast it is not begun: the error of the last attempt is
 raised at once instead.
+
+A replica that takes the request and keeps silent is given up after a limit of its own, and another
+one is asked. A plain reply is silent until all of it is computed, so the limit cannot tell a long
+computation from a dead process and must not be small by itself. Where the caller names none it is
+half of what is left of the call, and only while another replica is there that has not been asked
+and was not found down: the last hope gets all of the rest. A call that needs less than half of its
+time is never cut so, and a silent replica costs half a call instead of a whole one. It then rests
+for as long as it was waited for, or the next call would wait there again.
 """
 
 from __future__ import annotations
@@ -29,10 +37,16 @@ _NOT_SERVED_THERE = frozenset({429, 502, 503})
 
 @dataclass(frozen=True)
 class Send:
-    """Send the request to `base_url`; the whole attempt may take `timeout_s`."""
+    """Send the request to `base_url`.
+
+    Attributes:
+        timeout_s: what the whole attempt may take.
+        silence_s: how long the other side may neither take nor send a byte; None: as long.
+    """
 
     base_url: str
     timeout_s: float
+    silence_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,10 +66,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """No answer. `out_of_time` says that the attempt was given up because its time was over."""
+    """No answer.
+
+    Attributes:
+        out_of_time: given up because the time of the whole call was over.
+        silent: given up because the other side kept silent for too long.
+    """
 
     reason: str
     out_of_time: bool = False
+    silent: bool = False
     cause: BaseException | None = field(default=None, compare=False)
 
 
@@ -78,9 +98,14 @@ def attempts(
     timeout_s: float,
     watch: CallWatch,
     clock: Callable[[], float],
+    silence_timeout_s: float | None = None,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> Generator[Step, Outcome, Done]:
     """Drive one call to its end.
+
+    Args:
+        silence_timeout_s: longest silence of one attempt; None: half of what is left while another
+            replica can be asked.
 
     Raises:
         RewardError: what the last attempt failed with, or DeadlineExceeded.
@@ -93,8 +118,12 @@ def attempts(
         is_kept = False
         try:
             attempt_s = max(0.001, ends_at - clock())
+            silence_s = silence_timeout_s
+            if silence_s is None and policy.retries > 0 and replicas.has_hope({*tried, base_url}):
+                silence_s = attempt_s / 2
             watch.attempt(base_url, attempt_s)
-            outcome = yield Send(base_url, attempt_s)
+            begun_at = clock()
+            outcome = yield Send(base_url, attempt_s, silence_s)
             if isinstance(outcome, Answer) and 200 <= outcome.status < 300:
                 replicas.report(base_url, reachable=True)
                 is_kept = True
@@ -110,8 +139,12 @@ def attempts(
         if isinstance(outcome, Answer):
             status, headers = outcome.status, outcome.headers
         is_unserved = status is None or status in _NOT_SERVED_THERE
-        if is_unserved and status != 429 and replicas.report(base_url, reachable=False):
-            watch.down(base_url, COOL_DOWN_S, error)
+        rest_s = COOL_DOWN_S
+        if isinstance(outcome, Failure) and outcome.silent:
+            rest_s = max(rest_s, clock() - begun_at)
+        is_down = is_unserved and status != 429
+        if is_down and replicas.report(base_url, reachable=False, rest_s=rest_s):
+            watch.down(base_url, rest_s, error)
         remaining_s = ends_at - clock()
         is_out_of_time = isinstance(outcome, Failure) and outcome.out_of_time
         if is_out_of_time or remaining_s <= 0:

@@ -29,6 +29,11 @@ class ClientConfig:
         api_key: sent as a bearer token; never shown.
         timeout_s: total time of a call: waits, attempts and pauses together.
         connect_timeout_s: time for one connection to be opened, the sign to try another replica.
+        silence_timeout_s: longest time in which a replica neither takes a byte of the request nor
+            sends one of its answer; then another one is asked, or the same one again. A plain reply
+            begins when all of it is computed, so this has to be longer than any scoring takes. Of
+            a stream it bounds the time until it begins. None: half of what is left of the call
+            while another replica can be asked, else all of it.
         retry: how often and how patiently to try again.
         pin: fingerprint that every reply must come from; `first`: that of the first reply.
         max_connections: requests under way at once; further ones wait for their turn.
@@ -41,6 +46,7 @@ class ClientConfig:
     api_key: str | None = field(default=None, repr=False)
     timeout_s: float = DEFAULT_TIMEOUT_S
     connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
+    silence_timeout_s: float | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     pin: str | None = None
     max_connections: int = DEFAULT_MAX_CONNECTIONS
@@ -55,6 +61,8 @@ class ClientConfig:
                 raise ValueError(f"not an http(s) address: {url!r}")
         for name in ("timeout_s", "connect_timeout_s"):
             check_seconds(name, getattr(self, name))
+        if self.silence_timeout_s is not None:
+            check_seconds("silence_timeout_s", self.silence_timeout_s)
         self.check_fits_the_group(self.timeout_s)
         if self.max_connections < 1:
             raise ValueError("max_connections must be at least 1")
@@ -85,6 +93,7 @@ class ClientOptions(TypedDict, total=False):
     api_key: str | None
     timeout_s: float
     connect_timeout_s: float
+    silence_timeout_s: float | None
     retries: int | RetryPolicy
     pin: str | None
     max_connections: int

@@ -1,9 +1,10 @@
 """Blocking I/O: carries out the steps of `attempts.py` with httpx2, and nothing else.
 
 Connections are opened on first use and belong to the process that opened them: a forked worker
-that inherits a used object opens its own. Every wait ends with the time of the call: for a free
-connection, for the network to take the body, for the answer, for each of its bytes. One gap is
-left: header bytes of an answer that drip in one by one.
+that inherits a used object opens its own. Every wait ends with the time of the call, or earlier
+with the silence that one attempt may keep: for a free connection, for the network to take the body,
+for the answer, for each of its bytes. One gap is left: header bytes of an answer that drip in one
+by one.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from collections.abc import Callable, Generator, Iterator
 import httpx2
 
 from mmreward_client.attempts import Answer, Done, Failure, Outcome, Send, Sleep, attempts
-from mmreward_client.config import ClientConfig, request_headers
+from mmreward_client.config import ClientConfig
 from mmreward_client.events import CallWatch, new_request_id
 from mmreward_client.network import (
     TimeLeft,
     failure_of,
+    headers_of,
     in_time,
     limits_of,
     stream_error,
@@ -82,11 +84,12 @@ class Connections:
             try:
                 response = self._open("POST", path, content, step, request_id, accept=NDJSON)
                 if response.is_success:
+                    response.request.extensions["timeout"].lift()
                     return Answer(response.status_code, response.headers, response=response)
                 with contextlib.closing(response):
                     return _read(response, ends_at)
             except httpx2.HTTPError as error:
-                return failure_of(error, step.base_url)
+                return failure_of(error, step, ends_at)
 
         done = self._drive(send, timeout_s, watch)
         lines = Lines()
@@ -119,6 +122,7 @@ class Connections:
             timeout_s=timeout_s,
             watch=watch,
             clock=time.monotonic,
+            silence_timeout_s=self._config.silence_timeout_s,
         )
         with contextlib.closing(steps):
             try:
@@ -143,7 +147,7 @@ class Connections:
             with contextlib.closing(response):
                 return _read(response, ends_at)
         except httpx2.HTTPError as error:
-            return failure_of(error, step.base_url)
+            return failure_of(error, step, ends_at)
 
     def _open(
         self,
@@ -158,17 +162,13 @@ class Connections:
         client = self._http()
         ends_at = time.monotonic() + step.timeout_s
         body = content(step.timeout_s)
-        headers = request_headers(self._config, request_id, accept=accept)
-        if body:
-            # Cut in pieces it would otherwise be sent with an encoding of its own.
-            headers["Content-Length"] = str(len(body))
         request = client.build_request(
             method,
             step.base_url + path,
             content=in_time(body, ends_at) if body else None,
-            headers=headers,
+            headers=headers_of(self._config, request_id, accept, body),
         )
-        request.extensions["timeout"] = TimeLeft(self._config, ends_at)
+        request.extensions["timeout"] = TimeLeft(self._config, step, ends_at)
         return client.send(request, stream=True)
 
     def _http(self) -> httpx2.Client:

@@ -44,15 +44,27 @@ class Replicas:
         with self._lock:
             self._outstanding[url] -= 1
 
-    def report(self, url: str, *, reachable: bool) -> bool:
-        """Note what an attempt showed; true if a replica that was up is down from now on."""
+    def report(self, url: str, *, reachable: bool, rest_s: float | None = None) -> bool:
+        """Note what an attempt showed; true if a replica that was up is down from now on.
+
+        Args:
+            rest_s: how long one that is not reachable is asked last; None: COOL_DOWN_S.
+        """
         with self._lock:
-            was_up = self._down_until[url] <= self._clock()
-            self._down_until[url] = float("-inf") if reachable else self._clock() + COOL_DOWN_S
+            now = self._clock()
+            was_up = self._down_until[url] <= now
+            until = now + (COOL_DOWN_S if rest_s is None else rest_s)
+            self._down_until[url] = float("-inf") if reachable else until
             return was_up and not reachable
 
     def has_untried(self, tried: Collection[str]) -> bool:
         return any(url not in tried for url in self._outstanding)
+
+    def has_hope(self, tried: Collection[str]) -> bool:
+        """Whether there is a replica that was not tried and is not known to be down."""
+        with self._lock:
+            now = self._clock()
+            return any(url not in tried and until <= now for url, until in self._down_until.items())
 
     @property
     def outstanding(self) -> dict[str, int]:
