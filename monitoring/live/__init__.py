@@ -1,0 +1,1 @@
+"""A real Prometheus on this machine, without Docker: programs, processes, questions, load."""
