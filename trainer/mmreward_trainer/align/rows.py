@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mmreward_client.data import PairReader, PreferencePair, ReadOptions
 from mmreward_client.data.forms import columns_of, reader_of
@@ -29,6 +29,16 @@ _MAX_LISTED = 1000
 
 Check = Callable[[dict[str, Any]], object]
 """Encodes a row of the table, or raises RowError."""
+
+
+class RowAccount(Protocol):
+    """Rows on their way into a table, counted."""
+
+    fingerprints: list[str]
+
+    def counts(self) -> dict[str, Any]:
+        """Of what was read and left out, as JSON holds it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,14 +81,43 @@ def build_pairs(
         ConfigError: no row is left, or the folder holds other data.
         RowError: a value that is no number, a video.
     """
-    from datasets import Dataset, load_from_disk
-    from datasets.exceptions import DatasetGenerationError
-
     settings = data.model_dump(
         mode="json", exclude={"train", "validation", "train_split", "validation_split", "workers"}
     )
     names = [str(file) for file in files]
     source = {"files": names, "split": split, "number": number, "data": settings}
+    account = _Account()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        return account.rows(_readers(files, data, split), number, optional, check)
+
+    def finish(table: Any) -> Any:
+        is_absent = number is not None and optional and not account.has_number
+        return table.remove_columns(number) if is_absent else table
+
+    return build_table(folder, source, account, rows, _features(number), finish)
+
+
+def build_table(
+    folder: Path,
+    source: dict[str, Any],
+    account: RowAccount,
+    rows: Callable[[], Iterator[dict[str, Any]]],
+    features: Any,
+    finish: Callable[[Any], Any] = lambda table: table,
+) -> PairTable:
+    """Write rows into `folder`, or take what an earlier call left there.
+
+    Args:
+        source: what the rows are made of, as JSON holds it; that of an earlier call must be equal.
+        account: kept by the rows while they are drawn.
+        finish: the last change of the table before it is saved.
+    Raises:
+        ConfigError: no row is left, or the folder holds other data.
+    """
+    from datasets import Dataset, load_from_disk
+    from datasets.exceptions import DatasetGenerationError
+
     if (folder / REPORT_FILE).is_file():
         report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
         if report["source"] != source:
@@ -89,14 +128,8 @@ def build_pairs(
     # A killed run's cache may be complete: the library would take it and read no row, and the
     # account of the rows would stay empty.
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    account = _Account()
-    readers = _readers(files, data, split)
     try:
-        table = Dataset.from_generator(
-            lambda: account.rows(readers, number, optional, check),
-            cache_dir=str(folder / "cache"),
-            features=_features(number),
-        )
+        table = Dataset.from_generator(rows, cache_dir=str(folder / "cache"), features=features)
     except DatasetGenerationError as error:
         # What went wrong in a row is the cause; the library's own message hides it.
         raise (error.__cause__ or error) from None
@@ -105,11 +138,10 @@ def build_pairs(
         if account.fingerprints:
             raise
     if not account.fingerprints:
-        raise ConfigError(f"no pair is left of {', '.join(names)}: {account.counts()}")
-    if number is not None and optional and not account.has_number:
-        table = table.remove_columns(number)
-    table.save_to_disk(str(folder / "table"))
-    report = {"source": source, **account.counts(), "fingerprint": account.fingerprint()}
+        raise ConfigError(f"no row is left of {', '.join(source['files'])}: {account.counts()}")
+    finish(table).save_to_disk(str(folder / "table"))
+    fingerprint = sha256_of_lines(account.fingerprints)
+    report = {"source": source, **account.counts(), "fingerprint": fingerprint}
     (folder / FINGERPRINTS_FILE).write_text("\n".join(account.fingerprints) + "\n", "ascii")
     replace_file(folder / REPORT_FILE, json.dumps(report, indent=2) + "\n")
     return PairTable(load_from_disk(str(folder / "table")), account.fingerprints, report)
@@ -173,9 +205,10 @@ class _Account:
             ],
         }
 
-    def fingerprint(self) -> str:
-        """Of the set: SHA-256 over the rows' own, in order."""
-        return hashlib.sha256("\n".join(self.fingerprints).encode("ascii")).hexdigest()
+
+def sha256_of_lines(fingerprints: Sequence[str]) -> str:
+    """Of a set of rows: over their own fingerprints, in order."""
+    return hashlib.sha256("\n".join(fingerprints).encode("ascii")).hexdigest()
 
 
 def row_of(pair: PreferencePair, number: str | None, *, optional: bool = False) -> dict[str, Any]:

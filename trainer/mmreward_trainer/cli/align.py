@@ -1,9 +1,9 @@
-"""`mmreward-train align`: a policy from preference pairs."""
+"""`mmreward-train align`: a policy from preference pairs, or from rewards of the service."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 align = typer.Typer(
     name="align",
-    help="Train a policy with a reward model: MM-DPO, dense DPO.",
+    help="Train a policy with a reward model: MM-DPO, dense DPO, grouped RL.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -68,6 +68,34 @@ def dense_dpo(
     _run(DenseDPOSettings, output, config, model, train, validation, set_, resume, check)
 
 
+@align.command("grouped")
+def grouped(
+    output: Output,
+    config: Config = None,
+    model: Model = None,
+    train: Annotated[list[Path] | None, typer.Option(help="Prompts to train on (several).")] = None,
+    validation: Annotated[
+        list[Path] | None, typer.Option(help="Prompts to validate on (several).")
+    ] = None,
+    url: Annotated[list[str] | None, typer.Option(help="The service (several replicas).")] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="MMREWARD_API_KEY", help="Bearer key.", show_default=False)
+    ] = None,
+    set_: Set = None,
+    resume: Resume = False,
+    check: Check = False,
+) -> None:
+    """GRPO with rewards from the service: a judge compares the completions of each prompt."""
+    from mmreward_trainer.align.grouped.command import run_grouped
+
+    changes = _changes(model, train, validation) | ({"service.urls": url} if url else {})
+    raise typer.Exit(
+        run_grouped(
+            output, config, changes, set_ or [], api_key=api_key, resume=resume, only_check=check
+        )
+    )
+
+
 def _run(
     kind: type[AlignSettings],
     output: Path,
@@ -81,12 +109,18 @@ def _run(
 ) -> None:
     from mmreward_trainer.align.command import run_align
 
+    changes = _changes(model, train, validation)
+    raise typer.Exit(
+        run_align(kind, output, config, changes, set_ or [], resume=resume, only_check=check)
+    )
+
+
+def _changes(
+    model: Path | None, train: list[Path] | None, validation: list[Path] | None
+) -> dict[str, Any]:
     given = {
         "model": None if model is None else str(model),
         "data.train": [str(file) for file in train or ()] or None,
         "data.validation": [str(file) for file in validation or ()] or None,
     }
-    changes = {name: value for name, value in given.items() if value is not None}
-    raise typer.Exit(
-        run_align(kind, output, config, changes, set_ or [], resume=resume, only_check=check)
-    )
+    return {name: value for name, value in given.items() if value is not None}

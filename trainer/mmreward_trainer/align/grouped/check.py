@@ -1,0 +1,53 @@
+"""`--check`: what a run would do, and every row that would stop it, before a step is paid for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from mmreward_trainer.align.grouped.configuration import GroupedSettings
+from mmreward_trainer.align.grouped.preparation import prepare
+from mmreward_trainer.align.grouped.run import tables
+from mmreward_trainer.align.grouped.serving import find_service
+from mmreward_trainer.critique.configuration import ConfigError
+from mmreward_trainer.critique.rows import RowError
+
+
+def check_grouped_run(
+    settings: GroupedSettings, say: Callable[[str], None], api_key: str | None = None
+) -> None:
+    """Read all rows of both sets, encode each once, and say how long the longest prompt is.
+
+    The service need not be there yet; if it is, its model must fit.
+
+    Raises:
+        ConfigError, InvalidInput: what a run would raise; rows at fault are listed before.
+    """
+    parts = prepare(settings)
+    refused = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, rows in zip(
+            ("train", "validation"), tables(settings, parts, Path(scratch), say), strict=True
+        ):
+            if rows is None:
+                continue
+            longest = 0
+            for row in rows.table:
+                try:
+                    longest = max(longest, parts.check(row))
+                except RowError as error:
+                    say(f"  unusable: {error}")
+                    refused += 1
+            say(f"{name}: {len(rows)} prompts, the longest {longest} tokens")
+            for line in rows.report["left_out"]:
+                say(f"  left out: {line}")
+    impatient = settings.service.model_copy(update={"wait_s": 0.0})
+    try:
+        card = find_service(settings.model_copy(update={"service": impatient}), api_key)
+    except ConfigError as error:
+        say(f"WARNING: {error}")
+    else:
+        say(f"service: {card.id} ({', '.join(card.kinds)}), {card.provenance.fingerprint}")
+    if refused:
+        raise RowError(f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)')

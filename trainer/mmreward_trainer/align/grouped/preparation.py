@@ -1,0 +1,201 @@
+"""What a run consists of before its first step: processor, policy, and TRL's trainer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from mmreward_service.images import ImageLimits
+from transformers import AutoConfig, AutoProcessor, TrainerCallback
+
+from mmreward_trainer.align.grouped.configuration import GroupedSettings
+from mmreward_trainer.align.grouped.messages import Messages
+from mmreward_trainer.align.grouped.missing import LeavesMissingOut
+from mmreward_trainer.align.grouped.reading import Ending
+from mmreward_trainer.align.grouped.service_reward import ServiceReward
+from mmreward_trainer.align.preparation import load_policy
+from mmreward_trainer.align.rows import PairTable
+from mmreward_trainer.critique.configuration import ConfigError
+from mmreward_trainer.critique.lora import adapters
+from mmreward_trainer.critique.model import media_tokens
+from mmreward_trainer.critique.rows import RowError
+from mmreward_trainer.critique.trainer import NotFiniteLoss
+from mmreward_trainer.judge.preparation import arguments, processes
+from mmreward_trainer.judge.trl_import import import_trl
+from mmreward_trainer.resuming import ResumesByName
+
+
+@dataclass(frozen=True)
+class GroupedParts:
+    """Processor of a run, and what turns its rows into messages.
+
+    Attributes:
+        never: ids that no completion may hold: media placeholders, for which there would be no
+            picture in the log-probability pass, and the vocabulary's padding.
+    """
+
+    processor: Any
+    messages: Messages
+    never: list[int]
+    max_tokens: int
+
+    @property
+    def special(self) -> tuple[str, ...]:
+        """Texts of the special tokens."""
+        return tuple(self.processor.tokenizer.get_added_vocab())
+
+    def check(self, row: dict[str, Any]) -> int:
+        """The tokens of one row's prompt.
+
+        Raises:
+            RowError: a picture that cannot be used, or more tokens than are allowed.
+        """
+        count = self.messages.tokens(row, self.processor)
+        if count > self.max_tokens:
+            raise RowError(f"{row['where']}: {count} tokens, data.max_tokens is {self.max_tokens}")
+        return count
+
+
+def prepare(settings: GroupedSettings) -> GroupedParts:
+    """Without the model, so that rows can be checked first.
+
+    Raises:
+        ConfigError: sizes that do not divide, no TRL, no processor or chat template.
+    """
+    check_sizes(settings)
+    import_trl(with_vllm=settings.rl.use_vllm)
+    try:
+        processor = AutoProcessor.from_pretrained(settings.model)
+        config = AutoConfig.from_pretrained(settings.model)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"model: {error}") from error
+    if not hasattr(processor, "tokenizer"):
+        raise ConfigError(f"model: {settings.model} holds no vision-language model")
+    if processor.chat_template is None:
+        raise ConfigError(f"model: {settings.model} has no chat template, which a policy needs")
+    tokens = media_tokens(config)
+    placeholders = [one for one in (tokens.image, tokens.video) if one is not None]
+    padding = range(len(processor.tokenizer), config.get_text_config().vocab_size)
+    data = settings.data
+    return GroupedParts(
+        processor=processor,
+        messages=Messages(ImageLimits(data.max_image_bytes, data.max_image_pixels)),
+        never=[*placeholders, *padding],
+        max_tokens=data.max_tokens,
+    )
+
+
+def check_sizes(settings: GroupedSettings) -> None:
+    """A step must be a whole number of batches on every process.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    rl = settings.rl
+    if (rl.prompts_per_step * rl.completions) % (rl.completions_per_batch * processes()):
+        raise ConfigError(
+            f"rl: prompts_per_step x completions ({rl.prompts_per_step} x {rl.completions}) is no "
+            f"multiple of completions_per_batch x processes ({rl.completions_per_batch} x "
+            f"{processes()})"
+        )
+
+
+def make_trainer(
+    settings: GroupedSettings,
+    parts: GroupedParts,
+    reward: ServiceReward,
+    train: PairTable,
+    validation: PairTable | None,
+    folder: Path,
+    callbacks: list[TrainerCallback],
+) -> Any:
+    """The trainer of a run; tells the reward function what ends a completion.
+
+    Raises:
+        ConfigError: fewer prompts than a step takes, or settings that TRL refuses.
+    """
+    base, make_arguments = import_trl(with_vllm=settings.rl.use_vllm)
+    if len(train) < settings.rl.prompts_per_step:
+        raise ConfigError(
+            f"rl.prompts_per_step is {settings.rl.prompts_per_step}, and there are {len(train)} "
+            "prompts"
+        )
+    for table in (train, validation):
+        if table is not None:
+            table.table.set_transform(parts.messages)
+    try:
+        trainer = _trainer_class(base)(
+            model=load_policy(settings),
+            reward_funcs=reward,
+            args=make_arguments(**_arguments(settings, parts, folder, validation is not None)),
+            train_dataset=train.table,
+            eval_dataset=None if validation is None else validation.table,
+            processing_class=parts.processor,
+            peft_config=None if settings.lora is None else adapters(settings.lora),
+            callbacks=callbacks,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    reward.ending = Ending(frozenset(trainer.eos_token_ids))
+    return trainer
+
+
+def _trainer_class(base: Any) -> Any:
+    class GroupedTrainer(LeavesMissingOut, ResumesByName, base):  # type: ignore[misc]
+        """GRPO in which a completion without a reward has no part."""
+
+        def _send_telemetry(self) -> None: ...
+
+        def create_model_card(self, *_: Any, **__: Any) -> None:
+            """None: it would tell the Hub's links of a run that is not there."""
+
+        def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+            loss: torch.Tensor = super()._compute_loss(model, inputs)
+            if not math.isfinite(float(loss.detach())):
+                raise NotFiniteLoss(
+                    f"the loss is {float(loss.detach())} at step {self.state.global_step + 1}; "
+                    "the last save is good"
+                )
+            return loss
+
+    return GroupedTrainer
+
+
+def _arguments(
+    settings: GroupedSettings, parts: GroupedParts, folder: Path, validates: bool
+) -> dict[str, Any]:
+    rl, run = settings.rl, settings.run
+    at_once = rl.completions_per_batch * processes()
+    validating = validates and run.validate_every_steps is not None
+    # It reads the names that both kinds of settings share.
+    common = arguments(cast(Any, settings), rl, folder)
+    return common | {
+        "num_train_epochs": rl.epochs,
+        "max_steps": rl.max_steps or -1,
+        "per_device_train_batch_size": rl.completions_per_batch,
+        # Whole groups on every process.
+        "per_device_eval_batch_size": rl.completions
+        * max(1, rl.completions_per_batch // rl.completions),
+        "gradient_accumulation_steps": rl.prompts_per_step * rl.completions // at_once,
+        "num_generations": rl.completions,
+        "max_completion_length": rl.max_completion_tokens,
+        "temperature": rl.temperature,
+        "top_p": 1.0,
+        "top_k": 0,
+        "beta": rl.kl,
+        "epsilon": rl.clip,
+        "loss_type": rl.loss,
+        "scale_rewards": rl.scale,
+        "use_vllm": rl.use_vllm,
+        "vllm_mode": "colocate",
+        "vllm_gpu_memory_utilization": rl.vllm_memory_share,
+        "generation_kwargs": {"logit_bias": dict.fromkeys(parts.never, -100.0)}
+        if rl.use_vllm
+        else {"suppress_tokens": parts.never},
+        "eval_strategy": "steps" if validating else "no",
+        "eval_steps": run.validate_every_steps if validating else None,
+        "ddp_find_unused_parameters": True,  # a batch may hold no picture
+    }
