@@ -20,7 +20,7 @@ from itertools import groupby
 from typing import Any
 
 from mmreward_client.adapters.conversation import question_of
-from mmreward_client.adapters.rewarding import rewarder
+from mmreward_client.adapters.rewarding import Rewarder
 from mmreward_client.errors import InvalidInput
 from mmreward_client.inputs import GroupInput
 
@@ -38,7 +38,7 @@ class MMReward(AsyncORM):  # type: ignore[misc]
 
     def __init__(self, args: Any = None, **others: Any) -> None:
         super().__init__(args, **others)
-        self._rewarder = rewarder()
+        self._rewarder = Rewarder()
         size = getattr(args, "num_generations", None) or self._rewarder.settings.group_size
         if size is None:
             raise InvalidInput("the size of a group is unknown: set MMREWARD_GROUP_SIZE")
@@ -58,7 +58,11 @@ class MMReward(AsyncORM):  # type: ignore[misc]
             RewardError: the call as a whole failed.
         """
         groups = groups_of(completions, columns, self._size)
-        rewards = await self._rewarder.groups(groups)
+        try:
+            rewards = await self._rewarder.groups(groups)
+        finally:
+            # Each step there is an event loop of its own: connections of the last one are lost.
+            await self._rewarder.aclose()
         return [
             reward
             for group, found in zip(groups, rewards, strict=True)
