@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmreward_service.metrics.service_levels import AVAILABILITY_SLO_RATIO, LATENCY_SLO_RATIO
+from mmreward_service.settings import Settings
+from mmreward_service.startup import FULL_PRECISION_TOLERANCE, HALF_PRECISION_TOLERANCE
+
 from alerting.clock import Clock
 
-AVAILABILITY = 0.995
-"""Share of scoring requests that do not fail through a fault of the service."""
-IN_TIME = 0.95
-"""Share of scoring requests answered within 30 s."""
 ENOUGH_REQUESTS = 20
 ENOUGH_PAIRS = 50
 ENOUGH_SCORES = 100
@@ -24,9 +24,6 @@ UNREAD = 0.02
 CONSISTENT = 0.6
 """A judge that tosses a coin names the same winner in half of the pairs."""
 DRIFT_SIGMA = 1.0
-PARITY_FULL, PARITY_HALF = 1e-3, 0.1
-"""The service's own tolerances in float32 and in 16 bits."""
-SILENCE = "2m"
 
 Rule = dict[str, Any]
 
@@ -43,7 +40,7 @@ def alert_rules(clock: Clock, runbooks: str) -> dict[str, list[Rule]]:
             "annotations": {"summary": summary, "runbook_url": f"{runbooks}#{name.lower()}"},
         }
 
-    silence_s = clock.seconds(SILENCE)
+    silence_s = Settings.model_fields["stall_after_s"].default * clock.scale
     service = [
         alert(
             "RewardServiceDown",
@@ -62,13 +59,13 @@ def alert_rules(clock: Clock, runbooks: str) -> dict[str, list[Rule]]:
         *(
             alert("RewardErrorBudgetBurn", patience, severity, summary, expression)
             for patience, severity, summary, expression in _burns(
-                "errors", AVAILABILITY, "Requests to {{ $labels.job }} fail"
+                "errors", AVAILABILITY_SLO_RATIO, "Requests to {{ $labels.job }} fail"
             )
         ),
         *(
             alert("RewardLatencyBudgetBurn", patience, severity, summary, expression)
             for patience, severity, summary, expression in _burns(
-                "late", IN_TIME, "Requests to {{ $labels.job }} take longer than 30 s"
+                "late", LATENCY_SLO_RATIO, "Requests to {{ $labels.job }} take longer than 30 s"
             )
         ),
         alert(
@@ -118,8 +115,8 @@ def alert_rules(clock: Clock, runbooks: str) -> dict[str, list[Rule]]:
             "1m",
             "critical",
             "{{ $labels.instance }} does not reproduce the golden scores of its checkpoint.",
-            f"max by (job, instance) (mmreward_parity_error) > {PARITY_HALF}\n"
-            f"or max by (job, instance) (mmreward_parity_error) > {PARITY_FULL}\n"
+            f"max by (job, instance) (mmreward_parity_error) > {HALF_PRECISION_TOLERANCE}\n"
+            f"or max by (job, instance) (mmreward_parity_error) > {FULL_PRECISION_TOLERANCE}\n"
             'and on (job, instance) mmreward_model_info{dtype="float32"}',
         ),
     ]

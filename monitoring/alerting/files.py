@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+
 from alerting.alerts import alert_rules
 from alerting.clock import Clock
 from alerting.recording import recording_rules

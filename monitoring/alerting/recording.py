@@ -9,14 +9,14 @@ distribution is its standard deviation: a histogram keeps no sum of squares.
 
 from __future__ import annotations
 
+from mmreward_service.metrics.service_levels import LATENCY_SLO_S
+
 from alerting.clock import Clock
 
 Rule = dict[str, str]
 
 SCORING = 'route=~"/v1/score|/v1/pairs|/v1/groups|/get_reward"'
 BURN_WINDOWS = ("5m", "30m", "1h", "6h")
-LATE = "30s"
-"""A bucket's bound of mmreward_request_duration_seconds; on a test's scale it must be one, too."""
 
 
 def recording_rules(clock: Clock) -> dict[str, list[Rule]]:
@@ -32,7 +32,8 @@ def _requests(clock: Clock) -> list[Rule]:
         errors = (
             f'sum by (job) (rate(mmreward_requests_total{{{SCORING},outcome="error"}}[{window}]))'
         )
-        bound = float(clock.seconds(LATE))
+        # A bucket's bound; on a smaller scale it must be one, too.
+        bound = float(LATENCY_SLO_S * clock.scale)
         fast = (
             "sum by (job) (rate(mmreward_request_duration_seconds_bucket"
             f'{{{SCORING},le="{bound}"}}[{window}]))'
@@ -96,17 +97,17 @@ def _quality(clock: Clock) -> list[Rule]:
 
 
 def _mean(window: str) -> str:
-    """Of values of both signs: a histogram of such has no `_sum`."""
+    """Of values of both signs: a histogram of such has neither `_sum` nor `_count`."""
     positive, negative = (
         f'sum by (job, model, kind) (rate(mmreward_score_magnitude_total{{sign="{sign}"}}{window}))'
         for sign in ("positive", "negative")
     )
-    count = f"sum by (job, model, kind) (rate(mmreward_score_count{window}))"
+    count = f'sum by (job, model, kind) (rate(mmreward_score_bucket{{le="+Inf"}}{window}))'
     return f"({positive}\n- {negative})\n/ ({count} > 0)"
 
 
 def _count(window: str) -> str:
-    return f"sum by (job, model, kind) (increase(mmreward_score_count{window}))"
+    return f'sum by (job, model, kind) (increase(mmreward_score_bucket{{le="+Inf"}}{window}))'
 
 
 def _quantile(q: float, window: str) -> str:

@@ -31,12 +31,12 @@ def mean(histogram: str, labels: str = SERVICE, by: str = "") -> str:
 
 
 def signed_mean(name: str, by: str = "model,kind") -> str:
-    """Mean of a distribution with values below zero, whose histogram has no `_sum`."""
+    """Mean of a distribution with values below zero, whose histogram has buckets alone."""
     positive, negative = (
         rate(f"{name}_magnitude_total", f'{MODEL},sign="{sign}"', by)
         for sign in ("positive", "negative")
     )
-    return share(f"({positive} - {negative})", rate(f"{name}_count", MODEL, by))
+    return share(f"({positive} - {negative})", rate(f"{name}_bucket", f'{MODEL},le="+Inf"', by))
 
 
 def quantile(q: float, histogram: str, labels: str = SERVICE, by: str = "") -> str:

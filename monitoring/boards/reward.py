@@ -7,7 +7,7 @@ critiques grow, a judge names whoever stands first.
 from __future__ import annotations
 
 from boards.board import Board, Row
-from boards.panel import heat_map, lines, stat, table
+from boards.panel import heat_map, lines, stat
 from boards.query import (
     MODEL,
     SERVICE,
@@ -156,6 +156,7 @@ _TEXTS = Row(
             "percentunit",
             {"same winner": _CONSISTENT},
             maximum=1,
+            width=12,
         ),
         lines(
             "Length of critiques",
@@ -166,11 +167,7 @@ _TEXTS = Row(
                 "p50": quantile(0.5, "mmreward_critique_tokens", MODEL),
                 "p95": quantile(0.95, "mmreward_critique_tokens", MODEL),
             },
-        ),
-        table(
-            "Models",
-            "What each replica serves: fingerprint, kinds and dtype.",
-            f"mmreward_model_info{{{MODEL}}}",
+            width=12,
         ),
     ],
 )

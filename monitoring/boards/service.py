@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from mmreward_service.metrics.service_levels import LATENCY_SLO_S
+
 from boards.board import Board, Row
 from boards.panel import heat_map, lines, stat, table
-from boards.query import SCORING, SERVICE, mean, quantile, rate, share, total
+from boards.query import MODEL, SCORING, SERVICE, mean, quantile, rate, share, total
 
 _REQUESTS = "mmreward_requests_total"
 _DURATION = "mmreward_request_duration_seconds"
 _STAGE = "mmreward_stage_duration_seconds"
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-SLO_SECONDS = 30.0
-"""A bucket's bound: between two bounds a share would be a guess."""
 
 
 def _outcome(pattern: str) -> str:
@@ -120,7 +120,7 @@ _LATENCY = Row(
             "In time",
             "Share of scoring requests answered within 30 s, which the latency budget is about.",
             "percentunit",
-            {"within 30 s": _in_time(SLO_SECONDS)},
+            {"within 30 s": _in_time(LATENCY_SLO_S)},
             width=6,
             maximum=1,
         ),
@@ -212,6 +212,7 @@ _CALLERS = Row(
             "reqps",
             {"{{key}}": rate("mmreward_key_requests_total", by="key")},
             stacked=True,
+            width=6,
         ),
         lines(
             "Share of a key turned away",
@@ -227,11 +228,19 @@ _CALLERS = Row(
                     rate("mmreward_key_requests_total", by="key"),
                 )
             },
+            width=6,
         ),
         table(
             "Builds",
             "What runs on each replica: versions of the service, of vLLM, of torch and of the API.",
             f"mmreward_build_info{{{SERVICE}}}",
+            width=6,
+        ),
+        table(
+            "Models",
+            "What each replica serves: fingerprint, kinds and dtype.",
+            f"mmreward_model_info{{{MODEL}}}",
+            width=6,
         ),
     ],
 )

@@ -43,13 +43,12 @@ def scores(positive: str) -> dict[str, str]:
     """Ten a minute, spread around 1; their sum as given."""
     labels = {"model": "m", "kind": "critique"}
     found = {
-        **series("mmreward_score_count", "0+10x240", **labels),
         **series("mmreward_score_magnitude_total", positive, sign="positive", **labels),
-        **series("mmreward_score_magnitude_total", "0x240", sign="negative", **labels),
+        **series("mmreward_score_magnitude_total", "0x120", sign="negative", **labels),
     }
-    for bound, values in (("0", "0+1x240"), ("1", "0+5x240"), ("2", "0+9x240"), ("4", "0+10x240")):
+    for bound, values in (("0", "0+1x120"), ("1", "0+5x120"), ("2", "0+9x120"), ("4", "0+10x120")):
         found |= series("mmreward_score_bucket", values, le=bound, **labels)
-    return found | series("mmreward_score_bucket", "0+10x240", le="+Inf", **labels)
+    return found | series("mmreward_score_bucket", "0+10x120", le="+Inf", **labels)
 
 
 def critiques(unparsed: str) -> dict[str, str]:
@@ -119,22 +118,37 @@ FIRES: dict[str, Case] = {
         "10m",
         [JOB | CRITICAL],
     ),
-    "idle engine with a queue": ("RewardEngineStalled", engine("3x60", "0x60"), "10m", [JOB | CRITICAL]),
+    "idle engine with a queue": (
+        "RewardEngineStalled",
+        engine("3x60", "0x60"),
+        "10m",
+        [JOB | CRITICAL],
+    ),
     "unparsed": (
         "RewardUnparsedHigh",
         critiques("0+10x60"),
         "30m",
         [OF_JOB | {"model": "m"} | WARNING],
     ),
-    "drift": ("RewardScoreDrift", scores("0+10x150 1560+50x90"), "210m", [OF_SCORES | WARNING]),
+    "drift": ("RewardScoreDrift", scores("0+10x60 660+50x60"), "100m", [OF_SCORES | WARNING]),
     "inconsistent": (
         "RewardOrderInconsistent",
         orders("0+5x90", "0+5x90"),
         "80m",
         [OF_JOB | WARNING],
     ),
-    "parity in float32": ("RewardParityBroken", parity("0.01x60", "float32"), "5m", [JOB | CRITICAL]),
-    "parity in 16 bits": ("RewardParityBroken", parity("0.5x60", "bfloat16"), "5m", [JOB | CRITICAL]),
+    "parity in float32": (
+        "RewardParityBroken",
+        parity("0.01x60", "float32"),
+        "5m",
+        [JOB | CRITICAL],
+    ),
+    "parity in 16 bits": (
+        "RewardParityBroken",
+        parity("0.5x60", "bfloat16"),
+        "5m",
+        [JOB | CRITICAL],
+    ),
     "xid": (
         "RewardGpuXid",
         series("DCGM_FI_DEV_XID_ERRORS", "0x5 79x20", Hostname="h", gpu="3"),
@@ -146,7 +160,7 @@ SILENT: dict[str, Case] = {
     "up": ("RewardServiceDown", ALIVE, "30m", []),
     "one missed scrape": ("RewardServiceDown", series("up", "1x5 0 1x20"), "7m", []),
     "ready": ("RewardNotReady", series("mmreward_ready", "0x10 1x50"), "30m", []),
-    "few errors": ("RewardErrorBudgetBurn", requests("0+99x400", error="0+1x400"), "380m", []),
+    "few errors": ("RewardErrorBudgetBurn", requests("0+99x400", error="0+1x400"), "90m", []),
     "one request, and it failed": (
         "RewardErrorBudgetBurn",
         requests("0x400", error="0x10 1x390"),
@@ -159,7 +173,7 @@ SILENT: dict[str, Case] = {
         "40m",
         [],
     ),
-    "in time": ("RewardLatencyBudgetBurn", durations("0+58x400", "0+60x400"), "380m", []),
+    "in time": ("RewardLatencyBudgetBurn", durations("0+199x400", "0+200x400"), "90m", []),
     "rarely full": ("RewardOverloaded", requests("0+98x60", overloaded="0+2x60"), "40m", []),
     "long critiques": (
         "RewardEngineStalled",
@@ -169,18 +183,18 @@ SILENT: dict[str, Case] = {
     ),
     "a queue behind a busy engine": ("RewardEngineStalled", engine("3x60", "8x60"), "40m", []),
     "few unparsed": ("RewardUnparsedHigh", critiques("0+1x60"), "40m", []),
-    "no drift": ("RewardScoreDrift", scores("0+10x240"), "210m", []),
+    "no drift": ("RewardScoreDrift", scores("0+10x120"), "100m", []),
     "a day with few scores": (
         "RewardScoreDrift",
-        {key: values.replace("+10x", "+0.5x") if "_count" in key else values
-         for key, values in scores("0+10x150 1560+50x90").items()},
-        "210m",
+        {key: values.replace("+10x", "+0.5x") if "_bucket" in key else values
+         for key, values in scores("0+10x60 660+50x60").items()},
+        "100m",
         [],
     ),
     "consistent": ("RewardOrderInconsistent", orders("0+9x90", "0+1x90"), "80m", []),
     "few pairs": ("RewardOrderInconsistent", orders("0 1x90", "0 9x90"), "50m", []),
     "rounding of 16 bits": ("RewardParityBroken", parity("0.01x60", "bfloat16"), "30m", []),
-    "before the check": ("RewardParityBroken", parity("NaNx60", "float32"), "30m", []),
+    "before the check": ("RewardParityBroken", parity("NaN NaN NaN NaN NaN", "float32"), "4m", []),
     "no xid": ("RewardGpuXid", series("DCGM_FI_DEV_XID_ERRORS", "0x30", gpu="3"), "20m", []),
 }  # fmt: skip
 
@@ -271,7 +285,7 @@ def test_prometheus_takes_the_rules(monitoring: Path, promtool: Any) -> None:
 
 
 def test_one_scale_for_everything(promtool: Any, tmp_path: Path) -> None:
-    """At 1/120 no duration of the shipped rules is left, the names are the same, and it is valid."""
+    """At 1/120 every duration is a 120th, the names are the same, and it is valid."""
     whole, small = rule_files(), rule_files(1 / 120)
     duration = re.compile(r"\[(\w+)\]|offset (\w+)|for: (\w+)")
     for file in whole:

@@ -1,0 +1,58 @@
+"""How the tests come by a real Prometheus, and what is said where they cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from live import programs
+
+
+@pytest.fixture(scope="module")
+def fetching(monitoring: Path) -> ModuleType:
+    path = monitoring.parent / "scripts" / "prometheus_programs.py"
+    spec = importlib.util.spec_from_file_location("prometheus_programs", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["prometheus_programs"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_without_apt_get_the_set_up_goes_on(
+    fetching: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line says what is missing, and the skipped tests say the same."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folder = tmp_path / "prometheus"
+    assert "apt-get and dpkg-deb not found" in fetching.provide(folder)
+    monkeypatch.setattr(programs, "FOLDER", folder)
+    monkeypatch.setattr(programs, "REASON", folder / fetching.REASON)
+    with pytest.raises(programs.Absent, match=r"promtool is not .* apt-get and dpkg-deb not found"):
+        programs.find("promtool")
+
+
+def test_a_refusal_is_the_reason(
+    fetching: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """apt-get's own last line, and nothing half unpacked stays."""
+    for name in ("apt-get", "dpkg-deb"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'E: no such package' >&2\nexit 100\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folder = tmp_path / "prometheus"
+    assert "apt-get: E: no such package" in fetching.provide(folder)
+    assert [path.name for path in folder.iterdir()] == [fetching.REASON]
+
+
+def test_what_is_there_is_kept(fetching: ModuleType, tmp_path: Path) -> None:
+    """A second set-up downloads nothing, and the programs are found where the first put them."""
+    (tmp_path / "usr" / "bin").mkdir(parents=True)
+    for name in fetching.PROGRAMS:
+        (tmp_path / "usr" / "bin" / name).touch()
+    assert "kept" in fetching.provide(tmp_path)
+    assert set(fetching.PROGRAMS) >= {"prometheus", "promtool", "amtool"}
