@@ -108,7 +108,6 @@ def _run(settings: Settings) -> None:
 
     import uvicorn
     from PIL import Image
-    from prometheus_client import disable_created_metrics
 
     from mmreward_service import logs
     from mmreward_service.app import create_app
@@ -116,7 +115,6 @@ def _run(settings: Settings) -> None:
     logs.configure(settings.log_level)
     # Pixels are bounded by our own limit, from the header; Pillow's warning would only be noise.
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-    disable_created_metrics()  # type: ignore[no-untyped-call]
     failed = False
 
     def stop_server() -> None:

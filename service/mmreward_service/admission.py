@@ -22,6 +22,7 @@ class Admission:
     def __init__(self, limit: int, default_retry_after_s: int) -> None:
         self.limit = limit
         self.in_flight = 0
+        self._admitted: dict[Ticket, float] = {}
         self._default_retry_after_s = default_retry_after_s
         self._finished_per_s = 0.0
         self._finished = 0
@@ -50,7 +51,24 @@ class Admission:
             # Idle time says nothing about how fast critiques are written.
             self._finished, self._counted_since = 0, time.monotonic()
         self.in_flight += permits
-        return Ticket(self, permits)
+        ticket = Ticket(self, permits)
+        self._admitted[ticket] = time.monotonic()
+        return ticket
+
+    @property
+    def requests(self) -> int:
+        """Requests that were admitted and are not over."""
+        return len(self._admitted)
+
+    @property
+    def oldest_age_s(self) -> float:
+        """Time since the oldest of them was admitted; 0 without any."""
+        # A dict keeps the order of insertion, and its order is that of the clock.
+        oldest = next(iter(self._admitted.values()), None)
+        return 0.0 if oldest is None else time.monotonic() - oldest
+
+    def leave(self, ticket: Ticket) -> None:
+        self._admitted.pop(ticket, None)
 
     def give_back(self, permits: int) -> None:
         self.in_flight -= permits
@@ -98,3 +116,4 @@ class Ticket:
         trace: TracebackType | None,
     ) -> None:
         self.release(self._left)
+        self._admission.leave(self)

@@ -86,6 +86,7 @@ def note(request: Request, run: Run, results: list[Result]) -> None:
         "decode_s": timings.decode_s,
         "prompt_s": timings.prompt_s,
         "engine_s": timings.engine_s,
+        "parse_s": run.stopwatch.longest_s["parse"],
         "prompt_tokens": run.asker.usage.prompt_tokens,
         "completion_tokens": run.asker.usage.completion_tokens,
     }

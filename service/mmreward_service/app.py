@@ -19,6 +19,7 @@ from mmreward_service import __version__, openapi, refusals
 from mmreward_service.admission import Admission
 from mmreward_service.engine.build import build_engine
 from mmreward_service.engine.protocol import Engine
+from mmreward_service.engine_watch import EngineWatch
 from mmreward_service.fairness import FairQueue
 from mmreward_service.images import ImageLimits
 from mmreward_service.media import Decoder
@@ -34,13 +35,17 @@ def create_app(
     settings: Settings,
     engine: Engine | None = None,
     on_start_failure: Callable[[], None] | None = None,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """The app of one engine; `engine` None builds the one that the settings name.
+
+    `metrics` replaces the usual ones, for whoever measures what they cost.
 
     The engine starts in the background when the app does: /health answers from the first moment,
     /ready and the scoring routes say 503 until the model is loaded and checked.
     """
-    service = _assemble(settings, engine or build_engine(settings))
+    metrics = metrics or Metrics(settings.max_in_flight)
+    service = _assemble(settings, engine or build_engine(settings), metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -51,7 +56,7 @@ def create_app(
             start.cancel()
             with suppress(asyncio.CancelledError):
                 await start
-            service.metrics.ready.set(0)
+            service.readiness.engine_stopped = True
             await service.engine.close()
             service.decoder.close()
 
@@ -63,10 +68,12 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
+    traffic = service.metrics.traffic
     for module in (scoring, models, compatible, public):
         app.include_router(module.router)
-        service.metrics.create_routes(getattr(route, "path", "") for route in module.router.routes)
-    service.metrics.create_routes(["unmatched"])
+        traffic.create_routes(getattr(route, "path", "") for route in module.router.routes)
+    traffic.create_routes(["unmatched"])
+    traffic.create_keys(settings.key_names)
     refusals.install(app)
     openapi.install(app)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
@@ -74,10 +81,17 @@ def create_app(
     return app
 
 
-def _assemble(settings: Settings, engine: Engine) -> Service:
+def _assemble(settings: Settings, engine: Engine, metrics: Metrics) -> Service:
     admission = Admission(settings.max_in_flight, settings.retry_after_s)
-    metrics = Metrics(settings.max_in_flight)
-    metrics.in_flight.set_function(lambda: admission.in_flight)
+    watch = EngineWatch()
+    readiness = Readiness(
+        metrics,
+        watch,
+        retry_after_s=settings.retry_after_s,
+        tolerance=settings.parity_tolerance,
+        stall_after_s=settings.stall_after_s,
+    )
+    metrics.saturation.follow(admission, watch, lambda: readiness.is_ready)
     return Service(
         settings=settings,
         engine=engine,
@@ -86,9 +100,11 @@ def _assemble(settings: Settings, engine: Engine) -> Service:
             ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
             settings.decode_threads,
             settings.max_pixels_in_flight,
+            metrics.pictures,
         ),
         metrics=metrics,
         queue=FairQueue(),
-        readiness=Readiness(metrics, settings.retry_after_s, settings.parity_tolerance),
+        watch=watch,
+        readiness=readiness,
         created=int(time.time()),
     )

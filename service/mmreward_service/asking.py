@@ -80,7 +80,7 @@ class Asker:
         self.deadline_passed = False
         self.engine_stopped = False
         self._pictures = pictures
-        self._stopwatch = stopwatch
+        self.stopwatch = stopwatch
         self._request_id = request_id
         self._flow = service.queue.flow()
 
@@ -105,7 +105,7 @@ class Asker:
             return Failure("too_long", str(error))
         except EngineDead as error:
             self.engine_stopped = True
-            self.service.metrics.ready.set(0)
+            self.service.readiness.engine_stopped = True
             return Failure("internal", str(error))
         finally:
             self.ticket.release(permits)
@@ -115,14 +115,15 @@ class Asker:
         """The decoded pictures of an item, whose pixels are held from the budget meanwhile."""
         budget = self.service.decoder.budget
         async with AsyncExitStack() as held:
-            with self._stopwatch.stage("decode"):
+            with self.stopwatch.stage("decode"):
                 payloads = await self._pictures.payloads(item.images, item.video)
                 pixels = sum(payload.pixels for payload in payloads)
                 if pixels > budget.limit:
                     raise ImageUnusable(
                         f"{pixels} pixels in all, max_pixels_in_flight is {budget.limit}"
                     )
-                await held.enter_async_context(budget.hold(pixels))
+                with self.stopwatch.stage("queue"):
+                    await held.enter_async_context(budget.hold(pixels))
                 media = await self._pictures.media(payloads, item.video)
             yield media
 
@@ -139,25 +140,27 @@ class Asker:
             siblings: prompts of this size that are rendered in the same turn of the event loop.
         """
         size = len(prompt) if isinstance(prompt, str) else sum(len(t.content) for t in prompt)
-        with self._stopwatch.stage("prompt"):
+        with self.stopwatch.stage("prompt"):
             if (size + sum(map(len, texts))) * siblings < _LONG_TEXT:
                 return render()
-            return await self.service.decoder.in_thread(self._stopwatch, render)
+            return await self.service.decoder.in_thread(self.stopwatch, render)
 
     async def critique(self, ids: list[int], media: Media) -> Outcome:
         """K critiques and their scores."""
         tag = self._flow.next_tag(self.accepted.critiques)
-        return await self._ask(tag, self.service.engine.critique(self._job(ids, media, tag)))
+        answer = self.service.engine.critique(self._job(ids, media, tag))
+        return await self._ask(tag, answer, self.accepted.critiques)
 
     async def write(self, ids: list[int], media: Media) -> Outcome:
         """K texts."""
         tag = self._flow.next_tag(self.accepted.critiques)
-        return await self._ask(tag, self.service.engine.write(self._job(ids, media, tag)))
+        answer = self.service.engine.write(self._job(ids, media, tag))
+        return await self._ask(tag, answer, self.accepted.critiques)
 
     async def read(self, ids: list[int], media: Media) -> Outcome:
         """One score at the end of the prompt."""
         tag = self._flow.next_tag()
-        return await self._ask(tag, self.service.engine.read(ReadJob(ids, media, tag)))
+        return await self._ask(tag, self.service.engine.read(ReadJob(ids, media, tag)), 1)
 
     def _job(self, ids: list[int], media: Media, tag: int) -> CritiqueJob:
         accepted = self.accepted
@@ -171,12 +174,13 @@ class Asker:
             priority=tag,
         )
 
-    async def _ask(self, tag: int, answer: Awaitable[Outcome]) -> Outcome:
+    async def _ask(self, tag: int, answer: Awaitable[Outcome], critiques: int) -> Outcome:
         self.reached_engine = True
-        with self._stopwatch.stage("engine"):
+        with self.stopwatch.stage("engine"), self.service.watch.question(critiques):
             outcome = await answer
         self._flow.finished(tag)
         self.usage += outcome.usage
+        self.service.metrics.quality.usage(outcome.usage)
         return outcome
 
     @contextmanager

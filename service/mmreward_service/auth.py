@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
 from mmreward_service.errors import Unauthorized
+from mmreward_service.metrics.traffic import NO_KEY
 from mmreward_service.state import service_of
 
 _bearer = HTTPBearer(auto_error=False, description="One of the keys in MMREWARD_API_KEYS.")
@@ -20,8 +21,13 @@ async def check_key(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> None:
-    """Runs before the body is read: who may not ask may not upload either."""
-    keys = service_of(request).settings.api_keys
+    """Runs before the body is read: who may not ask may not upload either.
+
+    Leaves the public name of the key for the metrics: its configured name or its position.
+    """
+    settings = service_of(request).settings
+    keys = settings.api_keys
+    request.state.key_name = NO_KEY
     if not keys:
         return
     if credentials is None:
@@ -31,6 +37,7 @@ async def check_key(
     matches = [hmac.compare_digest(given, _digest(key.get_secret_value())) for key in keys]
     if not any(matches):
         raise Unauthorized("the key is not valid")
+    request.state.key_name = settings.key_names[matches.index(True)]
 
 
 def _digest(key: str) -> bytes:

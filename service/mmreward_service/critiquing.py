@@ -16,6 +16,7 @@ from mmreward_client.schema import (
 
 from mmreward_service.asking import Asker, Failure
 from mmreward_service.intake import Parsed
+from mmreward_service.reward.spec import Mode
 from mmreward_service.scoring import failed, pair_result, score_result, scored
 
 
@@ -57,7 +58,10 @@ class Pairs:
         )
         critiques = asker.accepted.critiques
         calibration = asker.service.engine.spec.find_calibration(item.mode, critiques)
-        return pair_result(index, id_, chosen, rejected, calibration, self._request.beta)
+        result = pair_result(index, id_, chosen, rejected, calibration, self._request.beta)
+        if result.delta is not None:
+            asker.service.metrics.quality.margin("critique", result.delta)
+        return result
 
 
 async def _score(
@@ -82,7 +86,20 @@ async def _score(
             ids = await asker.prompt(render, item.prompt, response, critique or "")
             ask = asker.critique if item.mode == "generate" else asker.read
             outcome = await ask(ids, media)
-            return scored(outcome.readings, item.mode, critique)
+            with asker.stopwatch.stage("parse"):
+                one = scored(outcome.readings, item.mode, critique)
+            _count(asker, one, item.mode)
+            return one
 
     result = await asker.attempt(work, permits=asker.accepted.critiques)
     return failed(result.status, result.error) if isinstance(result, Failure) else result
+
+
+def _count(asker: Asker, one: Scored, mode: Mode) -> None:
+    """Into the metrics: its score, and the texts that the model wrote for it."""
+    quality = asker.service.metrics.quality
+    if one.score is not None:
+        quality.score("critique", one.score)
+    if mode == "generate":
+        for text in one.critiques:
+            quality.text("critique", text.status, text.tokens)

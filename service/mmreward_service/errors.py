@@ -16,7 +16,8 @@ items are served:
     ├── Overloaded               429     overloaded           overloaded          yes, Retry-After
     ├── InternalError            500     internal             internal            no
     ├── NotReady                 503     not_ready            unavailable         yes, Retry-After
-    │   └── EngineStopped        503     engine_stopped       unavailable         yes, Retry-After
+    │   ├── EngineStopped        503     engine_stopped       unavailable         yes, Retry-After
+    │   └── EngineStalled        503     engine_stalled       unavailable         yes, Retry-After
     └── DeadlineExceeded         504     deadline             deadline            yes
 
     ItemError                    item status
@@ -127,6 +128,12 @@ class NotReady(RefusedError):
 
 class EngineStopped(NotReady):
     default_code = "engine_stopped"
+
+
+class EngineStalled(NotReady):
+    """The engine lives and has questions, and has answered none for too long."""
+
+    default_code = "engine_stalled"
 
 
 class DeadlineExceeded(RefusedError):

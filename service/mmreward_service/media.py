@@ -16,10 +16,12 @@ from weakref import WeakValueDictionary
 
 from mmreward_client.schema import Video
 from PIL import Image
+from prometheus_client import CollectorRegistry
 
 from mmreward_service.engine.protocol import Media
 from mmreward_service.errors import ImageUnusable, InvalidItem
 from mmreward_service.images import ImageLimits, Payload, decode, is_data_uri, read_payload
+from mmreward_service.metrics.pictures import PictureMetrics
 from mmreward_service.pixels import PixelBudget
 from mmreward_service.timings import Stopwatch
 
@@ -33,8 +35,16 @@ _INLINE_PIXELS = 65_536
 class Decoder:
     """What all requests share: the worker threads, the limits and the pixel budget."""
 
-    def __init__(self, limits: ImageLimits, threads: int, max_pixels_in_flight: int) -> None:
+    def __init__(
+        self,
+        limits: ImageLimits,
+        threads: int,
+        max_pixels_in_flight: int,
+        metrics: PictureMetrics | None = None,
+    ) -> None:
         self.limits = limits
+        # Outside of a service nobody reads them.
+        self.metrics = metrics or PictureMetrics(CollectorRegistry())
         self.budget = PixelBudget(max_pixels_in_flight)
         # An own pool: its size bounds the decoding even when callers hang up half way.
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
@@ -111,9 +121,13 @@ class Pictures:
         key = payload.sha256
         ready = self._decoded.get(key)
         if ready is not None:
+            self._decoder.metrics.shared()
             return ready
-        if key not in self._decoding:
-            self._decoding[key] = asyncio.ensure_future(self._decode(payload))
+        if key in self._decoding:
+            picture = await _shared(self._decoding[key], where)
+            self._decoder.metrics.shared()
+            return picture
+        self._decoding[key] = asyncio.ensure_future(self._decode(payload))
         return await _shared(self._decoding[key], where)
 
     async def _read(self, uri: str) -> Payload:
@@ -130,6 +144,7 @@ class Pictures:
             else:
                 picture = await self._decoder.in_thread(self._stopwatch, lambda: decode(payload))
             self._decoded[payload.sha256] = picture
+            self._decoder.metrics.decoded(len(payload.data), payload.pixels)
             return picture
         finally:
             # From here on only the items that use the picture keep it alive.

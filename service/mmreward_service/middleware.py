@@ -71,7 +71,8 @@ class RequestContext:
     def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = _route(scope)
         outcome = _outcome(status)
-        self.metrics.observe_request(route, outcome, seconds)
+        key = scope["state"].get("key_name")
+        self.metrics.traffic.request(route, outcome, seconds, request_id, key)
         fields: dict[str, Any] = scope["state"].get("log_fields", {})
         log.log(
             logging.DEBUG if route in _PROBES else logging.INFO,

@@ -45,6 +45,7 @@ from mmreward_service.intake import AnyRequest, Parsed, accept
 from mmreward_service.judging.groups import Groups
 from mmreward_service.judging.pairs import JudgedPairs
 from mmreward_service.media import Pictures
+from mmreward_service.metrics.null_reasons import null_reasons
 from mmreward_service.reward.spec import Kind
 from mmreward_service.state import Service
 from mmreward_service.timings import Stopwatch
@@ -108,7 +109,7 @@ class Run:
         async with self._pictures, asyncio.TaskGroup() as group:
             for parsed in self.accepted.items:
                 group.create_task(self._serve_item(parsed, deliver))
-        self.service.metrics.observe_stages(self.stopwatch)
+        self.service.metrics.traffic.stages(self.stopwatch)
 
     def summary(self) -> Summary:
         engine, usage = self.service.engine, self.asker.usage
@@ -140,5 +141,5 @@ class Run:
             if isinstance(item, str)
             else await self.way.serve(self.asker, index, id_, item)
         )
-        self.service.metrics.items.labels(self.service.engine.model_name, result.status).inc()
+        self.service.metrics.quality.item(result.status, null_reasons(result, item))
         await deliver(result)

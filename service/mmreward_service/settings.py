@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,9 @@ from pydantic_settings import (
 )
 
 PREFIX = "MMREWARD_"
+_KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_WORKERS = "WEB_CONCURRENCY"
+"""How many processes uvicorn and its like would start."""
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -58,6 +62,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    # What the metrics call the keys, in their order; their positions where there are none.
+    api_key_names: Annotated[tuple[str, ...], NoDecode] = ()
     allow_no_keys: bool = False
 
     # How much
@@ -78,15 +84,20 @@ class Settings(BaseSettings):
     max_deadline_s: PositiveFloat = 3600.0
     retry_after_s: PositiveInt = 2
     drain_s: PositiveInt = 30
+    # Without an answer of the engine for so long, although it has questions: /ready is 503.
+    stall_after_s: PositiveFloat = 120.0
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("api_keys", mode="before")
     @classmethod
     def _keys_from_a_comma_list(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(key.strip() for key in value.split(",") if key.strip())
-        return value
+        return _from_a_comma_list(value)
+
+    @field_validator("api_key_names", mode="before")
+    @classmethod
+    def _names_from_a_comma_list(cls, value: object) -> object:
+        return _from_a_comma_list(value)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
@@ -96,6 +107,7 @@ class Settings(BaseSettings):
             raise ValueError("checkpoint is required: a folder with a model")
         if any(not key.get_secret_value() for key in self.api_keys):
             raise ValueError("api_keys must not hold an empty key")
+        _check_key_names(self.api_key_names, len(self.api_keys))
         if not (self.api_keys or self.allow_no_keys or is_loopback(self.host)):
             raise ValueError(
                 f"host {self.host} is reachable by others and no api_keys are set: "
@@ -104,6 +116,29 @@ class Settings(BaseSettings):
         if self.default_deadline_s > self.max_deadline_s:
             raise ValueError("default_deadline_s is larger than max_deadline_s")
         return self
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The public name of each key: never the key, nor anything computed from it."""
+        return self.api_key_names or tuple(str(1 + i) for i in range(len(self.api_keys)))
+
+
+def _from_a_comma_list(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(one.strip() for one in value.split(",") if one.strip())
+    return value
+
+
+def _check_key_names(names: tuple[str, ...], keys: int) -> None:
+    """They become labels of metrics that anybody may read."""
+    if not names:
+        return
+    if len(names) != keys:
+        raise ValueError(f"api_key_names has {len(names)} entries, api_keys has {keys}")
+    if len(set(names)) < len(names) or "none" in names:
+        raise ValueError("api_key_names must differ from each other and from `none`")
+    if not all(_KEY_NAME.fullmatch(name) for name in names):
+        raise ValueError("api_key_names are 1 to 64 characters of A-Z a-z 0-9 . _ -")
 
 
 def is_loopback(host: str) -> bool:
@@ -122,6 +157,11 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         SettingsRefused: with one line that says which setting is wrong. Values are left out of it:
             one of them may be a key.
     """
+    if os.environ.get(_WORKERS, "1").strip() not in ("", "1"):
+        raise SettingsRefused(
+            f"{_WORKERS} is {os.environ[_WORKERS]}: one process holds the engine and counts its "
+            "requests; for more, start more services"
+        )
     if config is None and (named := os.environ.get(CONFIG_VARIABLE)):
         config = Path(named)
     if config is not None and not config.is_file():

@@ -22,7 +22,8 @@ from mmreward_service.engine.protocol import (
     Reading,
     ReadJob,
 )
-from mmreward_service.errors import EngineStopped, NotReady, boundary
+from mmreward_service.engine_watch import EngineWatch
+from mmreward_service.errors import EngineStalled, EngineStopped, NotReady, boundary
 from mmreward_service.images import ImageLimits, decode, read_payload
 from mmreward_service.logs import line
 from mmreward_service.metrics import Metrics
@@ -44,15 +45,26 @@ class StartFailed(Exception):
 class Readiness:
     """Whether scores can be had, and if not, why not."""
 
-    def __init__(self, metrics: Metrics, retry_after_s: int, tolerance: float | None) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        watch: EngineWatch,
+        *,
+        retry_after_s: int,
+        tolerance: float | None,
+        stall_after_s: float,
+    ) -> None:
         self._metrics = metrics
+        self._watch = watch
         self._retry_after_s = retry_after_s
         self._tolerance = tolerance
+        self._stall_after_s = stall_after_s
         self.is_loading = True
         self.reason: str | None = "the model is being loaded"
         self.refuses_scores = True
         self.parity_error: float | None = None
         self.failure: StartFailed | None = None
+        self.engine_stopped = False
 
     async def start(self, engine: Engine, on_failure: Callable[[], None] | None) -> None:
         """Run the whole start. Its failure is kept, logged, and told to `on_failure`."""
@@ -60,10 +72,11 @@ class Readiness:
             with boundary(lambda error: StartFailed(f"{type(error).__name__}: {error}")):
                 await engine.start()
                 self.is_loading = False
-                self._metrics.create_model(engine.model_name)
+                self._metrics.create_model(engine.model_name, engine.spec.kinds, engine.provenance)
                 self.reason = "the model is warming up"
                 await self._warm_up(engine)
                 await self._check_parity(engine)
+                self._watch.answered()
         except StartFailed as error:
             self.failure = error
             self.reason = f"the start has failed: {error}"
@@ -71,7 +84,6 @@ class Readiness:
             if on_failure is not None:
                 on_failure()
             return
-        self._metrics.ready.set(self.reason is None)
         log.info(
             line(
                 "started",
@@ -93,8 +105,24 @@ class Readiness:
         try:
             await engine.check()
         except EngineDead as error:
-            self._metrics.ready.set(0)
+            self.engine_stopped = True
             raise EngineStopped(str(error), retry_after_s=self._retry_after_s) from error
+        self.engine_stopped = False
+        if self._is_stalled:
+            raise EngineStalled(
+                f"the engine has answered nothing for {self._watch.silence_s:.0f} s, "
+                f"stall_after_s is {self._stall_after_s:g}",
+                retry_after_s=self._retry_after_s,
+            )
+
+    @property
+    def is_ready(self) -> bool:
+        """What the last probe would say, without asking the engine."""
+        return self.reason is None and not self.engine_stopped and not self._is_stalled
+
+    @property
+    def _is_stalled(self) -> bool:
+        return self._watch.silence_s > self._stall_after_s
 
     async def _warm_up(self, engine: Engine) -> None:
         """A few tokens, so that the first caller does not pay for what is compiled late."""
@@ -122,7 +150,7 @@ class Readiness:
         ]
         if differences:
             self.parity_error = max(differences)
-            self._metrics.parity_error.set(self.parity_error)
+            self._metrics.saturation.parity_error.set(self.parity_error)
         tolerance = self._tolerance or _default_tolerance(engine)
         if self.parity_error is not None and self.parity_error > tolerance:
             self.reason = (

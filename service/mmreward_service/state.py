@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from mmreward_service.admission import Admission
 from mmreward_service.engine.protocol import Engine
+from mmreward_service.engine_watch import EngineWatch
 from mmreward_service.fairness import FairQueue
 from mmreward_service.media import Decoder
 from mmreward_service.metrics import Metrics
@@ -23,6 +24,7 @@ class Service:
     decoder: Decoder
     metrics: Metrics
     queue: FairQueue
+    watch: EngineWatch
     readiness: Readiness
     created: int
     """Unix time of the start."""

@@ -9,8 +9,15 @@ from typing import Literal
 
 from mmreward_client.schema import Timings
 
-Stage = Literal["queue", "decode", "prompt", "engine"]
-STAGES: tuple[Stage, ...] = ("queue", "decode", "prompt", "engine")
+Stage = Literal["queue", "decode", "prompt", "engine", "parse"]
+"""
+- queue: waiting for a thread or for room for pixels; most of it is a part of `decode`
+- decode: from data URIs to pictures
+- prompt: from texts to token ids
+- engine: from a question to its answer, the engine's own line included
+- parse: from an answer to numbers; microseconds, unless a text is hard to read
+"""
+STAGES: tuple[Stage, ...] = ("queue", "decode", "prompt", "engine", "parse")
 
 
 class Stopwatch:
@@ -40,6 +47,7 @@ class Stopwatch:
         return time.monotonic() - self.started
 
     def timings(self) -> Timings:
+        """The stages of API version 1; `parse` is in the log and the metrics alone."""
         return Timings(
             queue_s=self.longest_s["queue"],
             decode_s=self.longest_s["decode"],

@@ -59,12 +59,12 @@ def test_python_examples_compile(root: Path) -> None:
 
 
 def test_metrics_table_is_the_metrics(root: Path) -> None:
-    """README's table and the registry name the same metrics, types and labels."""
+    """The table of docs/metrics.md and the registry name the same metrics, types and labels."""
     from mmreward_service.metrics import Metrics
 
     told = {
         (cells[0].strip("`"), cells[1], cells[2])
-        for cells in rows(section((root / "README.md").read_text(), "Metrics"))
+        for cells in rows(section((root / "docs" / "metrics.md").read_text(), "The service"))
     }
     metrics = Metrics(admission_limit=1)
     there = {

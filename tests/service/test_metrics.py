@@ -1,24 +1,16 @@
-"""/metrics: what is counted, and that labels stay bounded."""
+"""/metrics: requests, saturation, keys and names; labels stay bounded."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx2
+from mmreward_service.engine.fake import FakeEngine
+from mmreward_service.metrics import service_levels
 from prometheus_client.parser import text_string_to_metric_families
-from service_kit import serving
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-async def samples(client: httpx2.AsyncClient) -> Samples:
-    reply = await client.get("/metrics")
-    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(reply.text)
-        for sample in family.samples
-    }
+from service_kit import KEY, serving
+from service_kit.scraping import gain, samples, value_in
 
 
 async def test_requests_and_items_are_counted_by_outcome(
@@ -31,10 +23,7 @@ async def test_requests_and_items_are_counted_by_outcome(
     await client.post("/v1/score", content=b"{")
     after = await samples(client)
 
-    def gained(name: str, **labels: str) -> float:
-        key = (name, tuple(sorted(labels.items())))
-        return after[key] - before[key]
-
+    gained = gain(before, after)
     route = "/v1/score"
     assert gained("mmreward_requests_total", route=route, outcome="ok") == 1
     assert gained("mmreward_requests_total", route=route, outcome="invalid") == 1
@@ -42,7 +31,8 @@ async def test_requests_and_items_are_counted_by_outcome(
     for status in ("ok", "truncated", "invalid"):
         assert gained("mmreward_items_total", model="fake", status=status) == 1
     assert gained("mmreward_items_total", model="fake", status="internal") == 0
-    assert gained("mmreward_stage_duration_seconds_count", stage="engine") == 1
+    for stage in ("queue", "decode", "prompt", "engine", "parse"):
+        assert gained("mmreward_stage_duration_seconds_count", stage=stage) == 1
 
 
 async def test_series_exist_before_anything_happens(client: httpx2.AsyncClient) -> None:
@@ -86,7 +76,102 @@ async def test_names_follow_the_conventions(client: httpx2.AsyncClient) -> None:
         assert ":" not in family.name
         assert "vllm" not in family.name
         assert family.documentation
-        if family.type == "histogram":
+        if family.type in ("histogram", "gauge") and "duration" in family.name:
             assert family.name.endswith("_seconds")
+        assert not family.name.endswith(("_count", "_sum", "_bucket", "_ms", "_percent"))
         if family.type == "counter":
             assert all(sample.name.endswith(("_total", "_created")) for sample in family.samples)
+
+
+async def test_promised_times_are_boundaries_of_buckets(client: httpx2.AsyncClient) -> None:
+    """The share of requests within the promise is counted, not interpolated; milliseconds to
+    minutes have buckets of their own."""
+    bounds = {
+        float(labels["le"])
+        for (name, pairs) in await samples(client)
+        if name == "mmreward_request_duration_seconds_bucket" and (labels := dict(pairs))
+    }
+    assert service_levels.LATENCY_SLO_S in bounds
+    assert min(bounds) <= 0.005
+    assert sorted(bounds)[-2] >= 300
+
+
+async def test_requests_are_counted_by_the_public_name_of_their_key(item: dict[str, Any]) -> None:
+    """Position or configured name, `none` without a valid key; probes are not counted, and no key
+    is on the page."""
+    body = {"items": [item]}
+    for names, second in (((), "2"), (("nightly", "team-b"), "team-b")):
+        async with serving(api_keys=("another-key", KEY), api_key_names=names) as client:
+            good = {"Authorization": f"Bearer {KEY}"}
+            await client.post("/v1/score", json=body, headers=good)
+            await client.post("/v1/score", content=b"{", headers=good)
+            await client.post("/v1/score", json=body, headers={"Authorization": "Bearer x"})
+            await client.get("/health")
+            value = value_in(await samples(client))
+            page = (await client.get("/metrics")).text
+        name = "mmreward_key_requests_total"
+        assert value(name, key=second, outcome="ok") == 1
+        assert value(name, key=second, outcome="invalid") == 1
+        assert value(name, key="none", outcome="invalid") == 1
+        assert value(name, key="none", outcome="ok") == 0
+        assert value(name, key=names[0] if names else "1", outcome="ok") == 0
+        assert KEY not in page
+        assert "another-key" not in page
+    async with serving() as client:
+        await client.post("/v1/score", json=body)
+        value = value_in(await samples(client))
+        assert value("mmreward_key_requests_total", key="none", outcome="ok") == 1
+
+
+async def test_what_is_under_way_is_seen_while_it_is(
+    engine: FakeEngine, item: dict[str, Any]
+) -> None:
+    """Requests, their oldest age, critiques in the engine and before it; all 0 afterwards."""
+    slow = {**item, "response": "[[slow]]"}
+    async with serving(engine, max_pixels_in_flight=28 * 28) as client:
+        names = (
+            "mmreward_requests_in_flight",
+            "mmreward_oldest_request_age_seconds",
+            "mmreward_critiques_in_flight",
+            "mmreward_critiques_waiting",
+            "mmreward_engine_silence_seconds",
+        )
+        value = value_in(await samples(client))
+        assert [value(name) for name in names] == [0, 0, 0, 0, 0]
+        assert value("mmreward_last_completion_timestamp_seconds") > 1.7e9  # the warm-up's
+        busy = [
+            asyncio.create_task(client.post("/v1/score", json={"items": [slow], "critiques": 2}))
+            for _ in range(2)
+        ]
+        while engine.running < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        value = value_in(await samples(client))
+        assert value("mmreward_requests_in_flight") == 2
+        assert value("mmreward_critiques_in_flight") == 4
+        # There is room for the pixels of one picture: the other request waits for it.
+        assert value("mmreward_critiques_waiting") == 2
+        age = value("mmreward_oldest_request_age_seconds")
+        assert age >= value("mmreward_engine_silence_seconds") >= 0.04
+        for task in busy:
+            task.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
+        value = value_in(await samples(client))
+        assert [value(name) for name in names] == [0, 0, 0, 0, 0]
+
+
+async def test_what_runs_and_what_is_served_are_told(client: httpx2.AsyncClient) -> None:
+    """The model of /v1/models, the version of /version."""
+    labels = {
+        name: dict(pairs) for (name, pairs) in await samples(client) if name.endswith("_info")
+    }
+    version = (await client.get("/version")).json()
+    model = (await client.get("/v1/models")).json()["data"][0]
+    build = labels["mmreward_build_info"]
+    assert (build["version"], build["api"]) == (version["version"], str(version["api_version"]))
+    assert labels["mmreward_model_info"] == {
+        "model": model["id"],
+        "fingerprint": model["provenance"]["fingerprint"],
+        "kinds": "critique,judge",
+        "dtype": "float32",
+    }

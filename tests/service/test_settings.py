@@ -93,6 +93,35 @@ def test_keys_are_a_comma_list_and_never_shown(monkeypatch: pytest.MonkeyPatch) 
     assert "secret" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "word"),
+    [
+        ("one", "api_key_names has 1 entries"),
+        ("one, one", "differ"),
+        ("one, none", "none"),
+        ("one, two words", "characters"),
+    ],
+)
+def test_names_of_keys_are_one_for_each_and_plain(names: str, word: str) -> None:
+    """They are labels on a page that anybody reads; a wrong list is refused, without the keys."""
+    with pytest.raises(SettingsRefused, match=word) as refusal:
+        load_settings(engine="fake", api_keys="secret-one, secret-two", api_key_names=names)
+    assert "secret" not in str(refusal.value)
+    settings = load_settings(engine="fake", api_keys="secret-one, secret-two", api_key_names="a, b")
+    assert settings.key_names == ("a", "b")
+    assert load_settings(engine="fake", api_keys="one, two").key_names == ("1", "2")
+
+
+@pytest.mark.parametrize("workers", ["2", "many"])
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
+    """Each would load the model and count a part of the requests."""
+    monkeypatch.setenv("WEB_CONCURRENCY", workers)
+    with pytest.raises(SettingsRefused, match=f"WEB_CONCURRENCY is {workers}"):
+        load_settings(engine="fake")
+    monkeypatch.setenv("WEB_CONCURRENCY", "1")
+    assert load_settings(engine="fake").engine == "fake"
+
+
 def test_settings_are_frozen() -> None:
     """Nothing changes a limit while requests are being checked against it."""
     with pytest.raises(ValidationError):

@@ -48,7 +48,8 @@ async def compare(
     async def work() -> list[Judgement]:
         ids = await asker.prompt(render, item.prompt, first, second, siblings=siblings)
         outcome = await asker.write(ids, media)
-        return [judgement(reading, spec.score_range) for reading in outcome.readings]
+        with asker.stopwatch.stage("parse"):
+            return [judgement(reading, spec.score_range) for reading in outcome.readings]
 
     judged = await asker.attempt(work, permits=asker.accepted.critiques)
     count_comparison(asker, judged)
@@ -56,9 +57,16 @@ async def compare(
 
 
 def count_comparison(asker: Asker, judged: list[Judgement] | Failure) -> None:
-    """Into the metrics, by status."""
-    status = judged.status if isinstance(judged, Failure) else overall(judged).status
-    asker.service.metrics.observe_comparison(asker.service.engine.model_name, status)
+    """Into the metrics: its status, its texts, and the scores of its two responses."""
+    quality = asker.service.metrics.quality
+    if isinstance(judged, Failure):
+        quality.comparison(judged.status)
+        return
+    quality.comparison(overall(judged).status)
+    for one in judged:
+        quality.text("judge", one.status, one.tokens)
+    for score in mean_scores(judged) or ():
+        quality.score("judge", score)
 
 
 def judgement(reading: Reading, score_range: Sequence[float] | None) -> Judgement:

@@ -101,7 +101,7 @@ class Groups:
         scores_from = comparisons_of(count, played)
         status, error = _overall(comparisons)
         agree = agreements(played)
-        asker.service.metrics.observe_orders(agree)
+        asker.service.metrics.quality.orders(agree)
         return GroupResult(
             index=index,
             id=id_,

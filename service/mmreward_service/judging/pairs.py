@@ -152,4 +152,5 @@ def _half_of_both(one: float | None, other: float | None) -> float | None:
 
 def _observe(asker: Asker, forward: float, backward: float) -> None:
     played = {Game(0, 1): (forward, 0.0), Game(1, 0): (0.0, backward)}
-    asker.service.metrics.observe_orders(agreements(played))
+    asker.service.metrics.quality.orders(agreements(played))
+    asker.service.metrics.quality.margin("judge", (forward + backward) / 2)

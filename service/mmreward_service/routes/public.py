@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from mmreward_client.schema import API_VERSION
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from mmreward_service import __version__
 from mmreward_service.state import service_of
@@ -35,5 +34,6 @@ async def version() -> dict[str, str | int]:
 
 @router.get("/metrics", summary="Prometheus metrics, vLLM's included")
 async def metrics(request: Request) -> Response:
-    page = service_of(request).metrics.page()
-    return Response(page, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    accept = ",".join(request.headers.getlist("accept"))
+    page, content_type = service_of(request).metrics.page(accept)
+    return Response(page, media_type=content_type)
