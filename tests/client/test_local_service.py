@@ -356,6 +356,8 @@ def test_same_shape_as_the_real_service():
         lambda: Fault("slow", seconds=-1.0),
         lambda: FaultPlan(chances={"drop": 0.6, "slow": 0.6}),
         lambda: FaultPlan(chances={"drop": -0.1}),
+        lambda: FaultPlan({"drop": 0.5}),
+        lambda: FaultPlan().add("drop"),
     ],
 )
 def test_impossible_faults(wrong):

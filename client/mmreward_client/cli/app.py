@@ -6,6 +6,7 @@ import typer
 
 from mmreward_client.cli import (
     annotate,
+    bench,
     evaluate,
     evaluate_hallucination,
     evaluate_safety,
@@ -37,6 +38,9 @@ app.command("evaluate-safety", help="ASR and RtA of what a model wrote.")(
 app.command("evaluate-hallucination", help="CHAIR rates of image descriptions.")(
     evaluate_hallucination.evaluate_hallucination
 )
+
+
+app.command("bench", help="Throughput and latency of a running service under a load.")(bench.bench)
 
 
 @app.callback()

@@ -33,11 +33,12 @@ class RateColumn(ProgressColumn):
 
 @contextmanager
 def progress(
-    name: str, total: int, *, line_every_s: float | None = None
+    name: str, total: int | None, *, line_every_s: float | None = None
 ) -> Iterator[Callable[[], None]]:
     """A function that says that one more row is done.
 
     Args:
+        total: None where nobody knows.
         line_every_s: where stderr is no terminal, a line after so many seconds; None: no lines.
     """
     columns = (
@@ -49,7 +50,7 @@ def progress(
         TimeRemainingColumn(),
     )
     stderr = Console(stderr=True)
-    if not stderr.is_terminal and line_every_s is not None:
+    if not stderr.is_terminal and line_every_s is not None and total is not None:
         yield _lines(stderr, name, total, line_every_s)
         return
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:

@@ -78,7 +78,8 @@ class FaultPlan:
         seed: which requests the chances hit is a function of the seed and the request's number.
 
     Raises:
-        InvalidInput: chances that are negative or above 1 together.
+        InvalidInput: a script of anything but faults; chances that are negative or above 1
+            together.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class FaultPlan:
         seed: int = 0,
     ) -> None:
         self._script = deque(script)
+        self._refuse_others(self._script)
         self._chances = [
             (fault if isinstance(fault, Fault) else Fault(fault), chance)
             for fault, chance in (chances or {}).items()
@@ -101,7 +103,15 @@ class FaultPlan:
 
     def add(self, *script: Fault | None) -> None:
         """More of the script, behind what is left of it."""
+        self._refuse_others(script)
         self._script.extend(script)
+
+    @staticmethod
+    def _refuse_others(script: Iterable[object]) -> None:
+        """A kind of fault by itself, or a mapping of chances, would never be injected."""
+        for one in script:
+            if not isinstance(one, Fault | None):
+                raise InvalidInput(f"a script is of Fault or None, not {one!r}")
 
     def of_request(self, number: int) -> Fault | None:
         """The fault of one request; None: a good answer. Each number is asked for once."""
