@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
@@ -49,7 +50,8 @@ def adapter(
 
     def load(name: str, module: str, **attributes: object) -> object:
         try:
-            importlib.import_module(module)
+            with warnings.catch_warnings(action="ignore"):
+                importlib.import_module(module)
         except ImportError:
             parts = module.split(".")
             for end in range(1, len(parts) + 1):
