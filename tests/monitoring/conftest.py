@@ -12,6 +12,7 @@ import pytest
 
 MONITORING = Path(__file__).resolve().parents[2] / "monitoring"
 sys.path.append(str(MONITORING))
+sys.path.append(str(Path(__file__).parent))
 
 DCGM = {f"DCGM_FI_DEV_{name}" for name in ("GPU_UTIL", "FB_USED", "POWER_USAGE", "XID_ERRORS")}
 """Of NVIDIA's exporter, which is no part of this project; default-counters.csv of dcgm-exporter."""
