@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmreward_trainer.align.configuration import AlignSettings
-from mmreward_trainer.align.preparation import prepare_parts
+from mmreward_trainer.align.preparation import prepare_parts, service_of
 from mmreward_trainer.align.run import column_of, tables
+from mmreward_trainer.critique.configuration import ConfigError
 from mmreward_trainer.critique.rows import RowError
 
 
@@ -16,9 +17,11 @@ def check_policy_run(settings: AlignSettings, say: Callable[[str], None]) -> Non
     """Read all rows of both sets, encode each once, and say how long the longest is.
 
     Raises:
-        ConfigError, InvalidInput: what a run would raise; rows at fault are listed before.
+        ConfigError, InvalidInput, MarginServiceError: what a run would raise; rows at fault are
+            listed before.
     """
     parts = prepare_parts(settings)
+    _say_service(settings, say)
     column = column_of(settings)
     refused = 0
     with tempfile.TemporaryDirectory() as scratch:
@@ -44,3 +47,13 @@ def check_policy_run(settings: AlignSettings, say: Callable[[str], None]) -> Non
                     say(f"  {count} without {column.column} ({reason})")
     if refused:
         raise RowError(f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)')
+
+
+def _say_service(settings: AlignSettings, say: Callable[[str], None]) -> None:
+    try:
+        source = service_of(settings)
+    except ValueError as error:
+        raise ConfigError(f"margins: {error}") from error
+    if source is not None:
+        say(f"margins: {', '.join(source.options.urls)} serve the model {source.model_now()}")
+        source.close()

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from mmreward_trainer.align.live_pairs import live_pairs
 from mmreward_trainer.align.margins import MarginSource, name_of
 from mmreward_trainer.align.token_weights import DenseWeights
 
@@ -22,7 +23,8 @@ Batch = dict[str, Any]
 Collate = Callable[[Rows], Mapping[str, Any]]
 
 MARGINS, CHANGED, NAMES = "pair_margins", "changed_tokens", "pair_names"
-CARRIED = frozenset({MARGINS, CHANGED, NAMES})
+ASKED = "pairs_to_ask_about"
+CARRIED = frozenset({MARGINS, CHANGED, NAMES, ASKED})
 """What the collators here add; the model takes none of it."""
 
 
@@ -50,6 +52,17 @@ class MarginCollator:
         if len(margins) != len(rows):
             raise ValueError(f"a margin source gave {len(margins)} margins of {len(rows)} pairs")
         return {**self.inner(rows), MARGINS: margins}
+
+
+@dataclass(frozen=True)
+class AskingCollator:
+    """Adds `pairs_to_ask_about`: a list of `LivePair`, one per pair, for whoever asks."""
+
+    inner: Collate
+
+    def __call__(self, rows: Rows) -> Batch:
+        pairs = live_pairs(rows)
+        return {**self.inner(rows), ASKED: pairs}
 
 
 @dataclass(frozen=True)

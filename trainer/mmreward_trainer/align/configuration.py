@@ -127,13 +127,47 @@ class AlignSettings(_Part):
         return self
 
 
+class Margins(_Part):
+    """Where δ comes from: the rows, or a running service (see `live_margins.ServiceOptions`).
+
+    Its key is `MMREWARD_API_KEY` of the environment: settings are written beside the run.
+    """
+
+    source: Literal["column", "service"] = "column"
+    urls: tuple[str, ...] = ()
+    pin: Annotated[str, Field(min_length=1)] = "first"
+    kind: Literal["critique", "judge"] | None = None
+    critiques: Count = 1
+    look_ahead: Annotated[int, Field(ge=0)] = 8  # batches of each process
+    concurrency: Count = 8
+    timeout_s: Positive = 120.0
+    silence_timeout_s: Positive | None = None
+    cache_pairs: Annotated[int, Field(ge=0)] = 100_000
+    max_lost_calls: Count = 20
+
+    @model_validator(mode="after")
+    def _fits(self) -> Margins:
+        if self.source == "service" and not self.urls:
+            raise ValueError('source service: urls = ["http://..."] of its replicas are missing')
+        unread = self.model_fields_set - {"source"}
+        if self.source == "column" and unread:
+            raise ValueError(f"source column: {', '.join(sorted(unread))} would not be read")
+        return self
+
+
 class MMDPOSettings(AlignSettings):
     """One run of `mmreward-train align mm-dpo`."""
 
     loss: MMDPOLoss = MMDPOLoss()
+    margins: Margins = Margins()
 
     @model_validator(mode="after")
     def _fits(self) -> MMDPOSettings:
+        if self.margins.source == "service":
+            if self.loss.rule != "paper":
+                raise ValueError(f"margins.source service: loss.rule {self.loss.rule} reads no δ")
+            if self.loss.column is not None:
+                raise ValueError("loss.column: margins.source service reads no column")
         if self.loss.rule == "released-implicit" and self.optimisation.pairs_per_step < 2:
             raise ValueError("loss.rule released-implicit needs several pairs in a forward pass")
         return self

@@ -1,10 +1,11 @@
-"""Where the margin δ of a pair comes from: a column of the data set now, anything else by protocol.
+"""Where the margin δ of a pair comes from: a column, a service, anything else by protocol.
 
-A `MarginSource` is asked by the collator, once per batch, with the batch's rows. With
-`dataloader_num_workers` above 0 the data loader collates ahead of the training step, in its
-workers: a source that has to wait for δ (a service) waits there, and the step does not, as long as
-workers times prefetched batches cover the wait. Such a source is copied into the workers and must
-be picklable. With 0, TRL's default, it is asked in the training process, and the step waits.
+`ColumnMargins` here reads a column; `live_margins.ServiceMargins` asks a running service ahead of
+the step, see `live_ahead`. Any other `MarginSource` is asked by the collator, once per batch, with
+the batch's rows. With `dataloader_num_workers` above 0 the data loader collates ahead of the
+training step, in its workers: a source that has to wait waits there, and the step does not, as long
+as workers times prefetched batches cover the wait. Such a source is copied into the workers and
+must be picklable. With 0, TRL's default, it is asked in the training process, and the step waits.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ released code, with one pair per batch, takes the mean of the pairs' means.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,9 +25,18 @@ import torch
 from accelerate.utils import gather as gather_tensors
 from datasets import Dataset
 from mmreward_client import dynamic_beta
+from torch.utils.data import DataLoader
 
 from mmreward_trainer.align import betas
-from mmreward_trainer.align.collating import MARGINS, Batch, Collate, MarginCollator
+from mmreward_trainer.align.collating import (
+    MARGINS,
+    AskingCollator,
+    Batch,
+    Collate,
+    MarginCollator,
+)
+from mmreward_trainer.align.live_ahead import LiveCallback, LiveMargins
+from mmreward_trainer.align.live_margins import ServiceMargins
 from mmreward_trainer.align.margins import ColumnMargins, MarginSource
 from mmreward_trainer.align.objective import answer_log_probs, dpo_losses
 from mmreward_trainer.align.statistics import Bounds, PairFigures
@@ -94,8 +104,9 @@ class MMDPOTrainer(PairTrainer):
     """TRL's DPOTrainer with a β of each pair.
 
     Args:
-        margin_source: where margins come from; None reads the configuration's column. One that
-            has to wait wants `dataloader_num_workers` above 0, see `margins`; with 0 a warning.
+        margin_source: where margins come from; None reads the configuration's column. A
+            `ServiceMargins` is asked ahead of the step. Another one that has to wait wants
+            `dataloader_num_workers` above 0, see `margins`; with 0 a warning.
         others: as `DPOTrainer`.
 
     Raises:
@@ -118,13 +129,17 @@ class MMDPOTrainer(PairTrainer):
         args = MMDPOConfig("mm-dpo") if args is None else args
         if not isinstance(args, MMDPOConfig):
             raise TypeError(f"args is an MMDPOConfig, not a {type(args).__name__}")
+        self.live: LiveMargins | None = None
+        if isinstance(margin_source, ServiceMargins):
+            self.live = LiveMargins(margin_source, args)
         column = args.column()
         self.margin_source = column if margin_source is None else margin_source
         if args.beta_rule in ("released-implicit", "plain"):
             self.margin_source = None
-        if not isinstance(self.margin_source, ColumnMargins | None):
+        if self.live is None and not isinstance(self.margin_source, ColumnMargins | None):
             _warn_without_workers(args)
-        self.lacking: dict[str, int] = {}  # reason -> training rows without a margin
+        # Reason -> training rows without a margin; of live margins those that were trained on.
+        self.lacking: dict[str, int] = {}
         for name in ("eval_dataset", "train_dataset"):
             table = arguments.get(name)
             if isinstance(self.margin_source, ColumnMargins) and isinstance(table, Dataset):
@@ -134,13 +149,53 @@ class MMDPOTrainer(PairTrainer):
         elif args.beta_rule == "released-column":
             self.margin_name = "ls_factor"
         super().__init__(model=model, ref_model=ref_model, args=args, **arguments)
+        if self.live is not None:
+            self.add_callback(LiveCallback(self.live))
         if args.beta_rule == "released-implicit":
             _refuse_single_pairs(self)
 
     def wrapped(self, collate: Collate) -> Collate:
         if self.margin_source is None:
             return collate
+        if self.live is not None:
+            return AskingCollator(collate)
         return MarginCollator(collate, self.margin_source)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        loader = super().get_train_dataloader()
+        if self.live is not None:
+            # Batches that are held back would fill the device; each is moved there for its pass.
+            loader.device = None
+        return loader
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], torch.Tensor]:
+        """As of `PairTrainer`; live margins are waited for here, and the wait is logged."""
+        if self.live is None:
+            return super().get_batch_samples(epoch_iterator, num_batches, device)
+        self.live.waited_s = 0.0
+        found = super().get_batch_samples(self.live.ahead(epoch_iterator), num_batches, device)
+        self._metrics["train"]["margin_wait_s"].append(self.live.waited_s)
+        for batch in found[0]:
+            for one in batch[MARGINS]:
+                if one.value is None:
+                    self.lacking[one.reason or "null"] = (
+                        self.lacking.get(one.reason or "null", 0) + 1
+                    )
+        return found
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """As of `PairTrainer`; margins of held-out pairs are asked for here."""
+        if self.live is not None and MARGINS not in inputs:
+            inputs = self.live.completed(inputs)
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def used(self, batch: Batch) -> torch.Tensor:
         if self.margin_source is None or self.args.without_margin == "beta0":

@@ -14,6 +14,7 @@ from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 
 from mmreward_trainer.align.configuration import AlignSettings, DenseDPOSettings, MMDPOSettings
 from mmreward_trainer.align.dense_dpo import DenseDPOConfig, DenseDPOTrainer
+from mmreward_trainer.align.live_margins import ServiceMargins
 from mmreward_trainer.align.messages import MessageCollator
 from mmreward_trainer.align.mm_dpo import MMDPOConfig, MMDPOTrainer
 from mmreward_trainer.align.rows import PairTable
@@ -102,11 +103,30 @@ def make_trainer(
     common = _arguments(settings, folder, validates=validation is not None)
     try:
         if isinstance(settings, MMDPOSettings):
-            return MMDPOTrainer(args=mm_dpo_config(settings, common), **arguments)
+            source = service_of(settings)
+            config = mm_dpo_config(settings, common)
+            return MMDPOTrainer(args=config, margin_source=source, **arguments)
         assert isinstance(settings, DenseDPOSettings)
         return DenseDPOTrainer(args=dense_dpo_config(settings, common), **arguments)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def service_of(settings: AlignSettings) -> ServiceMargins | None:
+    """The service that margins come from; None where they stand in a column, or are none.
+
+    Raises:
+        ValueError: an address or a number that cannot be used.
+    """
+    if not isinstance(settings, MMDPOSettings) or settings.margins.source == "column":
+        return None
+    options = settings.margins.model_dump(exclude={"source"})
+    return ServiceMargins(
+        options.pop("urls"),
+        basis=settings.loss.basis,
+        api_key=os.environ.get("MMREWARD_API_KEY"),
+        **options,
+    )
 
 
 def mm_dpo_config(settings: MMDPOSettings, common: dict[str, Any]) -> MMDPOConfig:

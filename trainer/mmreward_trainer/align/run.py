@@ -35,7 +35,15 @@ from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save
 from mmreward_trainer.critique.sharding import check_sharded
 
 # What may change between a run and its continuation without making it another run.
-_FREE = {"run": {"save_every_steps", "keep_saves", "cpu"}, "data": {"workers"}}
+_FREE = {
+    "run": {"save_every_steps", "keep_saves", "cpu"},
+    "data": {"workers"},
+    # The same model at another address, asked more or less patiently.
+    "margins": {
+        "urls", "look_ahead", "concurrency", "timeout_s", "silence_timeout_s", "cache_pairs",
+        "max_lost_calls",
+    },
+}  # fmt: skip
 
 Say = Callable[[str], None]
 
@@ -85,6 +93,7 @@ def train_policy(settings: AlignSettings, output: Path, *, resume: bool, say: Sa
             "validation_rows": None if validation is None else validation.report,
             "rows_without_margin": getattr(trainer, "lacking", {}),
             "validation": found,
+            "margins": _of_service(trainer),
         }
         replace_file(folder / "result.json", json.dumps(result, indent=2) + "\n")
     state.wait_for_everyone()
@@ -120,8 +129,8 @@ def tables(
 
 
 def column_of(settings: AlignSettings) -> ColumnMargins | None:
-    """The column that a run reads its margins from."""
-    if not isinstance(settings, MMDPOSettings):
+    """The column that a run reads its margins from; None where a service is asked."""
+    if not isinstance(settings, MMDPOSettings) or settings.margins.source == "service":
         return None
     return mm_dpo_config(settings, {"output_dir": "unused", "bf16": False}).column()
 
@@ -160,11 +169,20 @@ def _describe(trainer: PairTrainer, save: Path | None, say: Say) -> None:
     if isinstance(trainer, MMDPOTrainer):
         args = trainer.args
         say(f"beta by the rule {args.beta_rule}: beta0 {args.beta:g}, w {args.w:g}, k {args.k:g}")
+        if trainer.live is not None:
+            options = trainer.live.source.options
+            say(f"margins from {', '.join(options.urls)}, {options.look_ahead} batches ahead")
         for reason, rows in trainer.lacking.items():
             done = "dropped" if args.without_margin == "drop" else "trained with beta0"
             say(f"{rows} pairs have no margin ({reason}): {done}")
     if save is not None:
         say(f"resumed from {save.name}")
+
+
+def _of_service(trainer: PairTrainer) -> dict[str, Any] | None:
+    if not isinstance(trainer, MMDPOTrainer) or trainer.live is None:
+        return None
+    return trainer.live.summary()
 
 
 def _account(rows: PairTable) -> str:
