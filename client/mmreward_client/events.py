@@ -22,7 +22,14 @@ from types import TracebackType
 from typing import Self
 
 from mmreward_client.errors import RewardError
-from mmreward_client.schema import GroupsReply, PairsReply, ScoreReply, Timings
+from mmreward_client.schema import (
+    GroupResult,
+    GroupsReply,
+    PairResult,
+    PairsReply,
+    ScoreReply,
+    Timings,
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ class CallDone:
         items: entries of the reply.
         nulls: numbers that could not be had: scores, deltas, or scores of single responses.
         statuses: entries by status, `ok` among them.
+        nulls_by_status: the nulls by the status of the entry that they stand in: a group may be
+            `partial`, or `ok` with a response that was not complete.
         fingerprint: what the numbers came from; None of a call without scores.
         timings: seconds by stage, as the service measured them.
     """
@@ -79,6 +88,7 @@ class CallDone:
     items: int = 0
     nulls: int = 0
     statuses: Mapping[str, int] = field(default_factory=dict)
+    nulls_by_status: Mapping[str, int] = field(default_factory=dict)
     fingerprint: str | None = None
     timings: Timings | None = None
 
@@ -154,6 +164,7 @@ class CallWatch:
         seconds = time.monotonic() - self._begun
         event = CallDone(self._path, self.request_id, self._attempts, seconds, self._waited_s)
         if reply is not None:
+            nulls = nulls_by_status(reply)
             event = CallDone(
                 self._path,
                 self.request_id,
@@ -161,8 +172,9 @@ class CallWatch:
                 seconds,
                 self._waited_s,
                 items=len(reply.data),
-                nulls=count_nulls(reply),
+                nulls=nulls.total(),
                 statuses=Counter(result.status for result in reply.data),
+                nulls_by_status=nulls,
                 fingerprint=reply.provenance.fingerprint,
                 timings=reply.timings,
             )
@@ -198,10 +210,14 @@ class CallWatch:
             raise
 
 
-def count_nulls(reply: ScoreReply | PairsReply | GroupsReply) -> int:
+def nulls_by_status(reply: ScoreReply | PairsReply | GroupsReply) -> Counter[str]:
     """Numbers of a reply that are None: scores, deltas, or the scores in groups."""
-    if isinstance(reply, ScoreReply):
-        return sum(result.score is None for result in reply.data)
-    if isinstance(reply, PairsReply):
-        return sum(result.delta is None for result in reply.data)
-    return sum(score is None for result in reply.data for score in result.scores)
+    nulls: Counter[str] = Counter()
+    for result in reply.data:
+        if isinstance(result, GroupResult):
+            count = sum(score is None for score in result.scores)
+        else:
+            count = int((result.delta if isinstance(result, PairResult) else result.score) is None)
+        if count:
+            nulls[result.status] += count
+    return nulls

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from mmreward_client.events import count_nulls
+from mmreward_client.events import nulls_by_status
 from mmreward_client.schema import GroupItem, GroupResult, GroupsReply, PairsReply, ScoreReply
 from mmreward_service.metrics.null_reasons import null_reasons
 from service_kit import picture_uri, serving
@@ -141,7 +141,7 @@ async def test_nulls_are_those_that_a_client_counts(seed: int, pair: dict[str, A
             after = await samples(client)
             assert reply.status_code == 200, reply.text
             gained = _nulls(after) - _nulls(before)
-            assert sum(gained.values()) == count_nulls(kind.model_validate(reply.json()))
+            assert sum(gained.values()) == nulls_by_status(kind.model_validate(reply.json())).total()
             if path == "/v1/groups":
                 assert gained["incomplete"] == complete.count(False) * 2
 
