@@ -93,13 +93,21 @@ class Board:
             "hide": 0,
         }
         yield _choice("job", "Job", "label_values(mmreward_ready, job)")
-        yield _choice("model", "Model", 'label_values(mmreward_items_total{job=~"$job"}, model)')
-        yield _choice("instance", "Instance", 'label_values(mmreward_ready{job=~"$job"}, instance)')
+        yield _choice(
+            "model", "Model", 'label_values(mmreward_items_total{job=~"$job"}, model)', ".*"
+        )
+        yield _choice(
+            "instance", "Instance", 'label_values(mmreward_ready{job=~"$job"}, instance)', ".*"
+        )
         if self.has_trainer:
             yield _choice("trainer", "Trainer", "label_values(mmreward_client_calls_total, job)")
 
 
-def _choice(name: str, label: str, query: str) -> dict[str, Any]:
+def _choice(name: str, label: str, query: str, all_of_them: str | None = None) -> dict[str, Any]:
+    """A variable to choose from; `all_of_them` is what "All" asks for, None the listed values.
+
+    Jobs must be the listed ones: `up` is there for every job that Prometheus has.
+    """
     return {
         "name": name,
         "label": label,
@@ -111,7 +119,7 @@ def _choice(name: str, label: str, query: str) -> dict[str, Any]:
         "sort": 1,
         "multi": True,
         "includeAll": True,
-        "allValue": ".*",
+        "allValue": all_of_them,
         "current": {"text": "All", "value": "$__all"},
         "hide": 0,
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 from live.prometheus import Prometheus
 
-ALL = {"job": ".*", "instance": ".*", "model": ".*", "trainer": ".*"}
+ALL = {"job": "mmreward.*", "instance": ".*", "model": ".*", "trainer": ".*"}
 
 
 def filled(expression: str, *, rate_window: str, chosen: Mapping[str, str] = ALL) -> str:
