@@ -83,12 +83,10 @@ def _run(console: Console, options: argparse.Namespace) -> int:
         targets = {"mmreward": f"127.0.0.1:{port}", "trainer": trainer}
         prometheus = stack.enter_context(running(folder, targets, rules=RULES, interval_s=SCRAPE_S))
         console.print(
-            f"service     http://127.0.0.1:{port}/docs   metrics at /metrics\n"
+            f"service     http://127.0.0.1:{port}/docs   its metrics at /metrics\n"
             f"trainer     http://{trainer}/metrics\n"
-            f"Prometheus  {prometheus.url}   rules at /alerts\n"
-            "Ctrl-C ends all of it."
-            if options.seconds is None
-            else f"service     http://127.0.0.1:{port}/docs\nPrometheus  {prometheus.url}",
+            f"Prometheus  {prometheus.url}   its alerts at /alerts\n"
+            "Ctrl-C ends all of it.",
             markup=False,
         )
         began = time.monotonic()
