@@ -88,6 +88,25 @@ def test_over_http_beside_the_bare_engine(
 
 
 @on_vllm
+def test_metrics_cost_beside_services_that_record_nothing(
+    engine: str, benchmarks: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Three services on one engine score the same; shares, microseconds and scrapes are there."""
+    output = tmp_path / "cost.json"
+    run(
+        sys.executable,
+        benchmarks / "metrics_cost.py",
+        *("--model", tiny_model, "--rounds", "2", "--requests", "8", "--concurrency", "4"),
+        *("--loops", "200", "--engine", engine, "--logs", tmp_path, "--output", output),
+    )
+    result = read(output)
+    assert set(result["share_of_without"]) == {"with", "without, again"}
+    assert len(result["requests_per_s"]["with"]["values"]) == 2
+    assert all(us > 0 for us in result["microseconds_per_recording"].values())
+    assert all(page["bytes"] > 1000 for page in result["scrape"].values())
+
+
+@on_vllm
 def test_groups_beside_single_comparisons(
     engine: str, benchmarks: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
