@@ -1,8 +1,9 @@
 """A data set as pairs whose sides can be scored: what is written of a row, and what is asked.
 
-A side is known by the SHA-256 of what its score depends on: media, question, answer, mode and a
-given critique. Equal sides have equal keys, in whichever rows they stand: each is scored once. A
-row that cannot be used keeps its place and says why.
+A critique model scores answers one by one: a side is known by the SHA-256 of what its score depends
+on: media, question, answer, mode and a given critique. A judge compares the answers of a row with
+each other: they are known together, in whatever order. What has equal keys is asked about once, in
+whichever rows it stands. A row that cannot be used keeps its place and says why.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ class Case:
         line: of the data, from 1; the pairs of a ranked row share it.
         row: the columns that are handed on.
         pair: None where the row cannot be used.
-        keys: of the chosen side and of the rejected one.
+        keys: of the chosen side and of the rejected one; before a judge, of their group alone.
+        group: before a judge, the answers that are compared: different texts in a fixed order.
         error: why it cannot be used.
     """
 
     line: int
     row: dict[str, Any]
     pair: PreferencePair | None = None
-    keys: tuple[str, str] | None = None
+    keys: tuple[str, ...] | None = None
+    group: tuple[str, ...] = ()
     error: str | None = None
 
 
@@ -70,6 +73,7 @@ class DataSet:
         mode: of scoring; `given` takes the reasons of the row as critiques.
         keeps_pictures: whether pictures inside of rows are handed on, or named by path and SHA-256
             alone, as JSON has to.
+        is_judged: whether answers are compared, not scored one by one.
     """
 
     path: Path
@@ -79,6 +83,7 @@ class DataSet:
     columns: Columns | None = None
     split: str | None = None
     keeps_pictures: bool = False
+    is_judged: bool = False
     identities: Identities = field(default_factory=Identities, compare=False)
 
     def __iter__(self) -> Iterator[Case]:
@@ -94,23 +99,30 @@ class DataSet:
         for source in rows_of(self.path, self.split)():
             yield from self._cases(source, media)
 
-    def side_items(self, case: Case) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Both sides of a case: the key, and the item as `RewardClient.score` takes it."""
+    def items(self, case: Case) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What is asked for a case: keys, and items as `RewardClient.score` or `groups` take them.
+
+        Both sides of a pair, or, before a judge, its group.
+        """
         if case.pair is None or case.keys is None:
             return
         pair = case.pair
-        shared: dict[str, Any] = {"mode": self.mode, "prompt": pair.prompt}
+        shared: dict[str, Any] = {"prompt": pair.prompt}
         if pair.images:
             shared["images"] = [_sendable(image) for image in pair.images]
         if pair.video is not None:
             frames = [_sendable(frame) for frame in pair.video.frames]
             shared["video"] = {"frames": frames, "fps": pair.video.fps}
+        if self.is_judged:
+            (key,) = case.keys
+            yield key, {**shared, "id": key, "responses": list(case.group)}
+            return
         sides = (
             (pair.chosen, pair.chosen_reason),
             (pair.rejected, pair.rejected_reason),
         )
         for key, (response, reason) in zip(case.keys, sides, strict=True):
-            item = {**shared, "id": key, "response": response}
+            item = {**shared, "id": key, "mode": self.mode, "response": response}
             yield key, item | ({"critique": reason} if self.mode == "given" else {})
 
     def fingerprint(self, case: Case) -> str | None:
@@ -124,9 +136,17 @@ class DataSet:
             if source.error is not None:
                 raise InvalidInput(source.error)
             row = dict(source.fields) if self.keeps_pictures else plain_row(source.fields)
-            for extra, pair in self._pairs(source, media):
-                keys = self._keys(pair)
-                yield Case(line, self._row(row, extra, pair, line), pair, keys)
+            pairs = list(self._pairs(source, media))
+            texts = {text for _, pair in pairs for text in (pair.chosen, pair.rejected)}
+            group = tuple(sorted(texts)) if self.is_judged else ()
+            for extra, pair in pairs:
+                written = self._row(row, extra, pair, line)
+                if self.is_judged and pair.chosen == pair.rejected:
+                    said = "both answers are the same text: there is nothing to compare"
+                    yield Case(line, written, error=f"{source.where}: {said}")
+                    continue
+                keys = (self._group_key(pair, group),) if group else self._keys(pair)
+                yield Case(line, written, pair, keys, group)
         except InvalidInput as error:
             yield Case(line, row, error=f"{source.where}: {error}")
 
@@ -154,7 +174,11 @@ class DataSet:
         texts = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
         return {"id": pair.id, **rest, **texts, **places}
 
-    def _keys(self, pair: PreferencePair) -> tuple[str, str]:
+    def _group_key(self, pair: PreferencePair, group: tuple[str, ...]) -> str:
+        media = media_parts(pair, self.identities)
+        return sha256_of_parts(["group", pair.prompt, str(len(media)), *media, *group])
+
+    def _keys(self, pair: PreferencePair) -> tuple[str, ...]:
         shared = [self.mode, pair.prompt, *media_parts(pair, self.identities)]
         is_given = self.mode == "given"
         sides = ((pair.chosen, pair.chosen_reason), (pair.rejected, pair.rejected_reason))

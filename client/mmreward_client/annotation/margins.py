@@ -11,12 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mmreward_client.annotation.scores import SideScore
 from mmreward_client.errors import ProtocolError
 from mmreward_client.margin import ls_factor, margin
-from mmreward_client.schema import Beta, ModelCard, describe
+from mmreward_client.schema import Beta, Kind, ModelCard, describe
 
 FIELDS = (
     *("chosen_score", "rejected_score", "delta", "delta_stderr", "delta_calibrated", "prob"),
     *("beta", "status", "error", "fingerprint"),
 )
+ORDERS = "orders"
+"""Of a judge alone: δ with the chosen answer first, and with it second."""
 
 
 class CardCalibration(BaseModel):
@@ -31,7 +33,9 @@ class CardCalibration(BaseModel):
     knots: list[tuple[float, float]] | None = None
 
 
-def calibration_of(card: ModelCard, mode: str, critiques: int) -> CardCalibration | None:
+def calibration_of(
+    card: ModelCard, mode: str, critiques: int, kind: Kind = "critique"
+) -> CardCalibration | None:
     """The map fitted for exactly this way of scoring, or None.
 
     Raises:
@@ -41,7 +45,7 @@ def calibration_of(card: ModelCard, mode: str, critiques: int) -> CardCalibratio
         listed = [CardCalibration.model_validate(one) for one in card.calibration]
     except ValidationError as error:
         raise ProtocolError(f"unreadable calibration of {card.id}: {describe(error)}") from error
-    wanted = ("critique", mode, critiques)
+    wanted = (kind, mode, critiques)
     return next((one for one in listed if (one.kind, one.mode, one.critiques) == wanted), None)
 
 
@@ -60,8 +64,14 @@ class Margins:
     fingerprints: Sequence[str]
     is_ls_factor_wanted: bool = False
 
-    def of(self, chosen: SideScore, rejected: SideScore, model: int) -> dict[str, Any]:
-        """The fields of a pair; if one side fails, the other keeps its score."""
+    def of(
+        self, chosen: SideScore, rejected: SideScore, model: int, *, is_calibrated: bool = True
+    ) -> dict[str, Any]:
+        """The fields of a pair; if one side fails, the other keeps its score.
+
+        Args:
+            is_calibrated: whether the model's calibration is of scores that came about like these.
+        """
         fields: dict[str, Any] = dict.fromkeys(FIELDS)
         fields["chosen_score"], fields["rejected_score"] = chosen.score, rejected.score
         fields["fingerprint"] = self.fingerprints[model]
@@ -75,7 +85,7 @@ class Margins:
         between = margin(
             (chosen.score, chosen.stderr),
             (rejected.score, rejected.stderr),
-            self.calibrations[model],
+            self.calibrations[model] if is_calibrated else None,
             self.beta,
         )
         fields |= vars(between)

@@ -45,7 +45,7 @@ class Choice:
 
     Attributes:
         model: None: no model may score it, and `error` says why.
-        trained_on: None where it is not known.
+        trained_on: None where it is not known: there is no list, or it is not whole.
     """
 
     model: int | None
@@ -81,12 +81,12 @@ class Assignment:
         if fingerprint is None:
             return Choice(0)
         if len(self.rows) == 1:
-            known = self.rows[0]
-            return Choice(0, None if known is None else fingerprint in known)
+            return Choice(0, is_trained_on(self.rows[0], fingerprint))
         free = [i for i, rows in enumerate(self.rows) if rows is None or fingerprint not in rows]
         if not free:
             return Choice(None, True, "every one of the checkpoints was trained on this pair")
-        return Choice(free[int(fingerprint[-8:], 16) % len(free)], False)
+        chosen = free[int(fingerprint[-8:], 16) % len(free)]
+        return Choice(chosen, is_trained_on(self.rows[chosen], fingerprint))
 
     @property
     def _has_rows(self) -> bool:
@@ -100,7 +100,14 @@ class Assignment:
             return Choice(None, error=f"{column}: fold {found} of {len(self.rows)}")
         rows = self.rows[found]
         fingerprint = self.data.fingerprint(case) if rows is not None else None
-        return Choice(found, None if rows is None or fingerprint is None else fingerprint in rows)
+        return Choice(found, is_trained_on(rows, fingerprint))
+
+
+def is_trained_on(rows: TrainedRows | None, fingerprint: str | None) -> bool | None:
+    """Whether a pair is among the rows; None where nothing says so either way."""
+    if rows is None or fingerprint is None:
+        return None
+    return True if fingerprint in rows else (False if rows.is_whole else None)
 
 
 def check_folds(models: int, rows: int, fold_column: str | None) -> None:

@@ -1,5 +1,7 @@
 """What a whole data set's margins look like: counts, spread, bounds of β, suspect labels.
 
+order_consistency     before a judge: share of pairs in whose two orders the same answer wins
+                      (two ties agree, too); null before a critique model
 at_lower, at_upper    share of β within 1 % of its range of either bound: β0 is where margins of
                       zero and less end up, (1 + w) β0 is only approached
 suspects              the pairs with the most negative δ: where the reward model most disagrees
@@ -32,12 +34,17 @@ class Tally:
         self._suspects: list[tuple[float, int, dict[str, Any]]] = []
         self.statuses: Counter[str] = Counter()
         self.trained_on = 0
+        self._judged = self._consistent = 0
         self.deltas = array("d")
         self.betas = array("d")
 
     def add(self, row: Mapping[str, Any], *, is_tie: bool = False) -> None:
         self.statuses[row["status"]] += 1
         self.trained_on += row.get("trained_on") is True
+        if row.get("orders") is not None:
+            forward, backward = row["orders"]
+            self._judged += 1
+            self._consistent += _sign(forward) == _sign(backward)
         if row["beta"] is not None:
             self.betas.append(row["beta"])
         delta = row["delta"]
@@ -64,6 +71,7 @@ class Tally:
             "scored": len(self.deltas),
             "failed": {name: n for name, n in self.statuses.most_common() if name != "ok"},
             "trained_on": self.trained_on,
+            "order_consistency": _share(self._consistent, self._judged),
             "delta": _spread(self.deltas)
             | {
                 "positive": _share(sum(delta > 0 for delta in self.deltas), len(self.deltas)),
@@ -116,6 +124,10 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
 
 def _share(count: int, total: int) -> float | None:
     return count / total if total else None
+
+
+def _sign(delta: float) -> int:
+    return (delta > 0) - (delta < 0)
 
 
 def _worst_first(entry: tuple[float, int, dict[str, Any]]) -> tuple[float, int]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mmreward_client.annotation.asking import asking_for
 from mmreward_client.annotation.cases import RANKED, DataSet
 from mmreward_client.annotation.models import Assignment, check_folds
 from mmreward_client.annotation.output import is_parquet
@@ -16,7 +17,7 @@ from mmreward_client.cli import annotate_report
 from mmreward_client.cli import beta_options as b
 from mmreward_client.cli import data_options as d
 from mmreward_client.cli import options as o
-from mmreward_client.cli.annotate_run import Annotation, Sending, score_files
+from mmreward_client.cli.annotate_run import Annotation, Sending, score_files, served_card
 from mmreward_client.cli.outcome import failures_end_the_command, finish
 from mmreward_client.config import DEFAULT_TIMEOUT_S, DEFAULT_URL
 from mmreward_client.data.columns import Columns
@@ -24,6 +25,10 @@ from mmreward_client.data.forms import build_of, columns_of
 from mmreward_client.data.options import ReadOptions
 from mmreward_client.data.trained_rows import TrainedRows
 from mmreward_client.errors import InvalidInput
+
+_RESPONSES_PER_REQUEST = 16
+_GROUPS_PER_REQUEST = 4
+"""Each is a dozen comparisons or more."""
 
 
 def annotate(
@@ -57,6 +62,7 @@ def annotate(
     image_root: d.ImageRoot = None,
     frames: d.FramesOfFolder = 10,
     fps: d.FramesPerSecond = 1.0,
+    kind: o.Kind = None,
     mode: o.Mode = "generate",
     critiques: o.Critiques = 1,
     temperature: o.Temperature = None,
@@ -108,39 +114,49 @@ def annotate(
     as_json: Annotated[
         bool, typer.Option("--json", help="The summary as one JSON object, no text.")
     ] = False,
-    batch_size: o.BatchSize = 16,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Responses, or groups before a judge, in one request. Default: 16, or 4.",
+            show_default=False,
+        ),
+    ] = None,
     concurrency: o.Concurrency = 4,
     strict: o.Strict = False,
 ) -> None:
-    o.check_mode(mode)
+    o.check_kind(kind, mode)
     d.check_image_root(image_root)
     output = output or Path(f"{file.stem}.annotated.jsonl")
     check_output(file, output)
     urls = fold_url or [url]
     rows = training_rows(checkpoint_rows, len(urls), fold_column)
-    data = DataSet(
-        file,
-        ReadOptions(image_root=image_root, max_frames=frames, source_fps=fps),
-        mode,
-        form,
-        columns(column, form),
-        split,
-        keeps_pictures=is_parquet(output),
-    )
+    reading = ReadOptions(image_root=image_root, max_frames=frames, source_fps=fps)
+    named = columns(column, form)
+    beta = b.beta_of(beta0, w, k, basis)
     sampling = o.Sampling(critiques, temperature, seed, max_critique_tokens, model).options()
-    run = Annotation(
-        data,
-        output,
-        b.beta_of(beta0, w, k, basis),
-        Sending(sampling, mode, critiques, {"frames": frames, "fps": fps}, batch_size, concurrency),
-        Assignment(data, rows, fold_column),
-        is_ls_factor_wanted=ls_factor,
-        suspects=suspects,
-    )
     clients = [o.make_client(one, api_key, timeout_s, pin, concurrency) for one in urls]
     with failures_end_the_command(), ExitStack() as stack:
         for client in clients:
             stack.enter_context(client)
+        asking = asking_for(kind, served_card(clients[0], model))
+        is_judged = asking.kind == "judge"
+        if is_judged and mode != "generate":
+            raise InvalidInput(f"--mode {mode}: the service has a judge, which knows generate only")
+        data = DataSet(
+            file, reading, mode, form, named, split, is_parquet(output), is_judged=is_judged
+        )
+        size = batch_size or (_GROUPS_PER_REQUEST if is_judged else _RESPONSES_PER_REQUEST)
+        read = {"frames": frames, "fps": fps}
+        run = Annotation(
+            data,
+            output,
+            beta,
+            Sending(asking, sampling, mode, critiques, read, size, concurrency),
+            Assignment(data, rows, fold_column),
+            is_ls_factor_wanted=ls_factor,
+            suspects=suspects,
+        )
         try:
             tally = run.carry_out(clients)
         except OSError as error:

@@ -47,10 +47,11 @@ def show(figures: Mapping[str, Any], output: Path) -> None:
     console = Console(highlight=False)
     delta, beta = figures["delta"], figures["beta"]
     console.print(
-        f"{figures['pairs']} pairs, {figures['scored']} with a margin; {figures['responses']} "
-        f"responses scored, {figures['responses_saved_as_duplicates']} more were duplicates",
+        f"{figures['pairs']} pairs, {figures['scored']} with a margin; {_asked(figures)}",
         soft_wrap=True,
     )
+    if figures["order_consistency"] is not None:
+        console.print(f"both orders name the same winner in {figures['order_consistency']:.1%}")
     for status, count in figures["failed"].items():
         console.print(f"  {count} {status}")
     if figures["trained_on"]:
@@ -67,6 +68,14 @@ def show(figures: Mapping[str, Any], output: Path) -> None:
         _show_suspect(console, suspect)
     written = f"{output}, {summary_path(output)}"
     console.print(f"written: {escape(written)}", soft_wrap=True)
+
+
+def _asked(figures: Mapping[str, Any]) -> str:
+    if figures["kind"] == "judge":
+        again = figures["groups_saved_as_duplicates"]
+        return f"{figures['groups']} groups judged, asked for {again} more times"
+    again = figures["responses_saved_as_duplicates"]
+    return f"{figures['responses']} responses scored, {again} more were duplicates"
 
 
 def _show_margins(console: Console, delta: Mapping[str, Any]) -> None:

@@ -5,11 +5,13 @@
 
 `training_rows` of the reward object in config.json names it with its SHA-256; `mmreward-train`
 writes both. Found is what the fingerprint covers: the same prompt, answers, label and picture
-bytes. A picture that was encoded anew or exchanged answers are not found.
+bytes. A picture that was encoded anew or exchanged answers are not found. Where `"earlier":
+"unknown"` stands there, the model was trained from one whose rows are not all known.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -22,6 +24,7 @@ from typing import Any
 from mmreward_client.errors import InvalidInput
 
 _BYTES_PER_ROW = 8
+_EARLIER = "earlier"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,12 +34,25 @@ class TrainedRows:
     Args:
         path: the file itself, or the checkpoint folder that holds it.
 
+    Attributes:
+        is_whole: whether what is not found was not trained on. A file alone does not tell, unless
+            the config.json beside it names it; then it counts as whole.
+
     Raises:
         InvalidInput: no such file, none in the folder, or not the one that config.json names.
     """
 
     def __init__(self, path: Path) -> None:
-        file, expected = _listed(path) if path.is_dir() else (path, None)
+        file, expected = path, None
+        self.is_whole = True
+        if path.is_dir():
+            listed = _listed(path)
+            file, expected = path / listed["fingerprints"], listed.get("sha256")
+            self.is_whole = _EARLIER not in listed
+        elif (path.parent / "config.json").is_file():
+            with contextlib.suppress(InvalidInput):  # of something else
+                listed = _listed(path.parent)
+                self.is_whole = listed["fingerprints"] != path.name or _EARLIER not in listed
         try:
             content = file.read_bytes()
         except OSError as error:
@@ -72,8 +88,8 @@ def fingerprint_prefix(fingerprint: str) -> int:
     return int(fingerprint[:16], 16)
 
 
-def _listed(folder: Path) -> tuple[Path, str | None]:
-    """The file that a checkpoint's config.json names, and its SHA-256."""
+def _listed(folder: Path) -> dict[str, Any]:
+    """What a checkpoint's config.json says of its training rows; it names their file."""
     config = folder / "config.json"
     try:
         reward = json.loads(config.read_bytes())["reward"]
@@ -85,4 +101,4 @@ def _listed(folder: Path) -> tuple[Path, str | None]:
     name = listed.get("fingerprints")
     if not isinstance(name, str) or Path(name).name != name or name in {"", ".", ".."}:
         raise InvalidInput(f"{config} lists no fingerprints of training rows")
-    return folder / name, listed.get("sha256")
+    return listed

@@ -200,13 +200,18 @@ def test_calibrated_basis_needs_a_calibration(pictures, write, tmp_path):
     assert line["beta"] is not None
 
 
-def test_a_judge_is_refused(local, pictures, write, tmp_path):
-    """A model that compares answers has no score for one alone: said before anything is sent."""
-    local.kinds = ["judge"]
+def test_a_kind_that_the_model_is_not(local, pictures, write, tmp_path):
+    """Said before anything is sent; a judge has no critique to be given."""
     file = write("pairs.jsonl", [pair(0)])
-    done = annotate(file, "--output", tmp_path / "out.jsonl", url=local.url)
+    for kinds, asked in ((["judge"], "critique"), (["critique"], "judge")):
+        local.kinds = kinds
+        done = annotate(file, "--output", tmp_path / "out.jsonl", "--kind", asked, url=local.url)
+        assert done.exit_code == 1
+        assert f"is {kinds[0]}, not {asked}" in done.stderr
+    local.kinds = ["judge"]
+    done = annotate(file, "--output", tmp_path / "out.jsonl", "--mode", "none", url=local.url)
     assert done.exit_code == 1
-    assert "is a judge" in done.stderr
+    assert "knows generate only" in done.stderr
     assert not local.asked
 
 

@@ -62,6 +62,22 @@ def test_trained_rows_are_marked(local, file, fingerprints, tmp_path, is_folder)
     assert json.loads((tmp_path / "out.summary.json").read_text())["trained_on"] == 3
 
 
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_rows_of_earlier_trainings(local, file, fingerprints, tmp_path, is_folder):
+    """Where they are unknown, found is true, and not found is null: no false that may be wrong."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    listed = {**write_training_rows(folder, fingerprints[:2]), "earlier": "unknown"}
+    (folder / "config.json").write_text(json.dumps({"reward": {"training_rows": listed}}))
+    output = tmp_path / "out.jsonl"
+    named = folder if is_folder else folder / "training_rows.u64"
+    done = annotate(file, "--output", output, "--checkpoint-rows", named, url=local.url)
+    assert done.exit_code == 0, done.output
+    assert [line["trained_on"] for line in lines(output)] == [True] * 2 + [None] * 6
+    assert "rows of earlier trainings are unknown" in done.stderr
+    assert json.loads((tmp_path / "out.summary.json").read_text())["trained_rows_partly_known"]
+
+
 def test_nothing_is_claimed_without_a_list(local, file, tmp_path):
     """Without training rows there is no column that says false."""
     output = tmp_path / "out.jsonl"
