@@ -68,7 +68,7 @@ def _without_rows_in_the_log() -> Iterator[None]:
     """TRL warns of a completion without a reward with its whole row: prompt, answer and columns."""
 
     def is_no_row(record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith("All reward functions returned None")
+        return "All reward functions returned None" not in str(record.msg)
 
     logger = logging.getLogger("trl.trainer.grpo_trainer")
     logger.addFilter(is_no_row)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from mmreward_service.images import ImageLimits
 from transformers import AutoConfig, AutoProcessor, TrainerCallback
@@ -115,24 +116,21 @@ def make_trainer(
     """The trainer of a run; tells the reward function what ends a completion.
 
     Raises:
-        ConfigError: fewer prompts than a step takes, or settings that TRL refuses.
+        ConfigError: settings that TRL refuses.
     """
     base, make_arguments = import_trl(with_vllm=settings.rl.use_vllm)
-    if len(train) < settings.rl.prompts_per_step:
-        raise ConfigError(
-            f"rl.prompts_per_step is {settings.rl.prompts_per_step}, and there are {len(train)} "
-            "prompts"
-        )
-    for table in (train, validation):
-        if table is not None:
-            table.table.set_transform(parts.messages)
+    rl = settings.rl
+    steps = rl.max_steps or math.ceil(rl.epochs * len(train) / rl.prompts_per_step)
+    shown = order_of_prompts(len(train), steps * rl.prompts_per_step, settings.run.seed)
+    held_out = None if validation is None else validation.table.with_transform(parts.messages)
+    named = _arguments(settings, parts, folder, validates=validation is not None)
     try:
         trainer = _trainer_class(base)(
             model=load_policy(settings),
             reward_funcs=reward,
-            args=make_arguments(**_arguments(settings, parts, folder, validation is not None)),
-            train_dataset=train.table,
-            eval_dataset=None if validation is None else validation.table,
+            args=make_arguments(**named, max_steps=steps, shuffle_dataset=False),
+            train_dataset=train.table.select(shown).with_transform(parts.messages),
+            eval_dataset=held_out,
             processing_class=parts.processor,
             peft_config=None if settings.lora is None else adapters(settings.lora),
             callbacks=callbacks,
@@ -141,6 +139,18 @@ def make_trainer(
         raise ConfigError(str(error)) from error
     reward.ending = Ending(frozenset(trainer.eos_token_ids))
     return trainer
+
+
+def order_of_prompts(rows: int, drawn: int, seed: int) -> list[int]:
+    """The rows that are drawn, each epoch in an order of its own.
+
+    TRL (1.16) shuffles by itself, but after resuming in a later epoch it begins with the order of
+    the first one again: what a resumed run sees is then not what the whole one would have seen.
+    """
+    generator = np.random.default_rng(seed)
+    epochs = [generator.permutation(rows) for _ in range(math.ceil(drawn / rows))]
+    order: list[int] = np.concatenate(epochs)[:drawn].tolist()
+    return order
 
 
 def _trainer_class(base: Any) -> Any:
@@ -165,7 +175,7 @@ def _trainer_class(base: Any) -> Any:
 
 
 def _arguments(
-    settings: GroupedSettings, parts: GroupedParts, folder: Path, validates: bool
+    settings: GroupedSettings, parts: GroupedParts, folder: Path, *, validates: bool
 ) -> dict[str, Any]:
     rl, run = settings.rl, settings.run
     at_once = rl.completions_per_batch * processes()
@@ -173,8 +183,6 @@ def _arguments(
     # It reads the names that both kinds of settings share.
     common = arguments(cast(Any, settings), rl, folder)
     return common | {
-        "num_train_epochs": rl.epochs,
-        "max_steps": rl.max_steps or -1,
         "per_device_train_batch_size": rl.completions_per_batch,
         # Whole groups on every process.
         "per_device_eval_batch_size": rl.completions

@@ -33,11 +33,11 @@ def find_service(settings: GroupedSettings, api_key: str | None) -> ModelCard:
     try:
         with RewardClient(urls=service.urls, api_key=api_key, timeout_s=30.0) as client:
             readiness = client.wait_until_ready(timeout_s=service.wait_s)
-            if not readiness:
-                raise ConfigError(f"service: not ready: {readiness.reasons}")
-            cards = client.models().data
+            cards = client.models().data if readiness else []
     except (RewardError, ValueError) as error:
         raise ConfigError(f"service: {error}") from error
+    if not readiness:
+        raise ConfigError(f"service: not ready: {readiness}")
     named = [one for one in cards if service.model in (None, one.id)]
     if not named:
         known = ", ".join(one.id for one in cards)
