@@ -10,16 +10,19 @@ WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak serve lint clean
+.PHONY: help setup demo loops test soak serve monitoring lint clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup:  ## prepare .venv (quick when nothing is missing)
 	@scripts/setup --flavour $(FLAVOUR)
 
 demo: setup  ## score real digits with the bundled model, through the real service
 	@$(BIN)/python examples/demo.py $(ARGS)
+
+loops: setup  ## train a small policy in all three loops, the service in another process
+	@$(BIN)/python benchmarks/loops/short.py $(ARGS)
 
 test: lint  ## lint, type-check and run every test that fits in a quarter of an hour
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
@@ -31,6 +34,9 @@ soak: setup  ## the long tests, then every benchmark (about an hour on a quiet m
 
 serve: setup  ## keep the bundled model serving on 127.0.0.1:8000
 	$(BIN)/mmreward-serve models/digits-judge $(ARGS)
+
+monitoring: setup  ## the bundled model under demo load, with a real Prometheus, until Ctrl-C
+	@$(BIN)/python monitoring/run.py $(ARGS)
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check

@@ -25,4 +25,10 @@ run over_http_medium benchmarks/over_http.py --rounds 3 --logs "$logs"
 run groups benchmarks/groups.py --logs "$logs"
 run single_pass_small benchmarks/single_pass.py --size small
 run over_http_small benchmarks/over_http.py --size small --logs "$logs"
+run metrics_cost benchmarks/metrics_cost.py --logs "$logs"
+run loop benchmarks/loop.py
+run loops benchmarks/loops/short.py --output benchmarks/results/loops_short.json
+work=$(mktemp -d)
+run loops_study benchmarks/loops/study.py --work "$work" --seeds 0 --scale 0.2 --output "$work/study.json"
+rm -r "$work"
 run plot benchmarks/plot.py
