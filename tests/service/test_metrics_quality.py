@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 import httpx2
 import pytest
 from mmreward_client.events import nulls_by_status
-from mmreward_client.schema import GroupItem, GroupResult, GroupsReply, PairsReply, ScoreReply
-from mmreward_service.metrics.null_reasons import null_reasons
+from mmreward_client.schema import (
+    GroupItem,
+    GroupResult,
+    GroupsReply,
+    PairsReply,
+    ScoreReply,
+    Status,
+)
+from mmreward_service.metrics.null_reasons import NullReason, null_reasons
 from service_kit import picture_uri, serving
 from service_kit.scraping import Samples, gain, samples
 
@@ -141,7 +148,9 @@ async def test_nulls_are_those_that_a_client_counts(seed: int, pair: dict[str, A
             after = await samples(client)
             assert reply.status_code == 200, reply.text
             gained = _nulls(after) - _nulls(before)
-            assert sum(gained.values()) == nulls_by_status(kind.model_validate(reply.json())).total()
+            assert (
+                sum(gained.values()) == nulls_by_status(kind.model_validate(reply.json())).total()
+            )
             if path == "/v1/groups":
                 assert gained["incomplete"] == complete.count(False) * 2
 
@@ -151,6 +160,12 @@ def _nulls(there: Samples) -> Counter[str]:
     return Counter(
         {dict(labels)["reason"]: int(v) for (of, labels), v in there.items() if of == name}
     )
+
+
+def test_reasons_are_the_statuses_that_fail() -> None:
+    """A status that is added to the contract is added here, or this test fails."""
+    failing = set(get_args(Status)) - {"ok", "partial"}
+    assert set(get_args(NullReason)) == failing | {"incomplete"}
 
 
 def test_a_null_of_a_group_has_the_reason_of_its_own_comparisons() -> None:

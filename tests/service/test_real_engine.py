@@ -14,6 +14,7 @@ import pytest
 from mmreward_client import dynamic_beta
 from mmreward_client.schema import PairsReply, ScoreReply, ScoreResult
 from mmreward_service.reward.checkpoint import load_spec
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from service_kit import encode, picture, picture_bytes, picture_uri
 from service_kit.real import DIGITS, ServiceClient, real_service
 
@@ -22,7 +23,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceClient]:
-    with real_service(DIGITS, tmp_path_factory.mktemp("service") / "log") as client:
+    log = tmp_path_factory.mktemp("service") / "log"
+    with real_service(DIGITS, log, stall_after_s=2) as client:
         yield client
 
 
@@ -235,27 +237,67 @@ def test_hanging_up_takes_the_requests_out_of_the_engine(
     assert score(service, items[:1])[0].status == "ok"
 
 
-def test_the_metrics_of_the_engine_are_on_the_same_page(service: ServiceClient) -> None:
-    """Ours and vLLM's, one scrape."""
-    assert metric(service, "vllm:generation_tokens_total") > 0
-    assert metric(service, "mmreward_items_total") > 0
+def test_the_metrics_of_the_engine_are_on_the_same_page(
+    service: ServiceClient, items: list[dict[str, Any]]
+) -> None:
+    """Ours and vLLM's, one scrape in either format; both count the same tokens."""
+    ours = [f"mmreward_{kind}_tokens_total" for kind in ("prompt", "completion")]
+    theirs = ["vllm:prompt_tokens_total", "vllm:generation_tokens_total"]
+    before = [metric(service, name) for name in ours + theirs]
+    score(service, items)
+    wait_until_idle(service)
+    gained = [metric(service, name) - old for name, old in zip(ours + theirs, before, strict=True)]
+    assert gained[0] > 0
+    assert gained[:2] == gained[2:]
     assert metric(service, "mmreward_ready") == 1
+    page = service.get("/metrics", headers={"Accept": "application/openmetrics-text"}).text
+    names = {sample.name for family in open_families(page) for sample in family.samples}
+    assert {*ours, *theirs, "vllm:e2e_request_latency_seconds_bucket"} <= names
+    assert not any(name.endswith("_created") for name in names)
+
+
+def engine_process(service: ServiceClient) -> Any:
+    import psutil  # comes with vLLM
+
+    children = psutil.Process(service.process.pid).children(recursive=True)
+    return next(child for child in children if "EngineCore" in child.name())
+
+
+def test_an_engine_that_hangs_is_not_ready_until_it_goes_on(
+    service: ServiceClient, items: list[dict[str, Any]]
+) -> None:
+    """vLLM's process is stopped while it has a question: health is well, /ready is not."""
+    engine = engine_process(service)
+    engine.suspend()
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(score, service, items[:1])
+        try:
+            end = time.monotonic() + 60
+            while (ready := service.get("/ready")).status_code == 200:
+                assert time.monotonic() < end
+                time.sleep(0.2)
+            assert ready.json()["error"]["code"] == "engine_stalled"
+            assert service.get("/health").status_code == 200
+            assert metric(service, "mmreward_ready") == 0
+            assert metric(service, "mmreward_engine_silence_seconds") > 2
+            assert not pending.done()
+        finally:
+            engine.resume()
+        assert pending.result()[0].status == "ok"
+    assert service.get("/ready").status_code == 200
+    assert metric(service, "mmreward_engine_silence_seconds") == 0
 
 
 def test_an_engine_that_dies_is_503_and_not_ready(
     service: ServiceClient, items: list[dict[str, Any]]
 ) -> None:
     """The last test: vLLM's process is killed while it works. Nobody gets a number."""
-    import psutil  # comes with vLLM
-
     batch = {"items": items * 8, "critiques": 16, "temperature": 2.0}
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(service.post, "/v1/score", json=batch)
         while not metric(service, "vllm:num_requests_running"):
             time.sleep(0.02)
-        for child in psutil.Process(service.process.pid).children(recursive=True):
-            if "EngineCore" in child.name():
-                child.kill()
+        engine_process(service).kill()
         reply = pending.result()
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "engine_stopped")
     ready = service.get("/ready")
