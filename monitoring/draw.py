@@ -102,9 +102,15 @@ def _panel(box: Any, panel: Mapping[str, Any], found: list[Answer], reason: str 
 
 def _number(axes: Axes, panel: Mapping[str, Any], found: list[Answer]) -> None:
     axes.axis("off")
-    values = found[0].series[0]["values"]
     unit = panel["fieldConfig"]["defaults"]["unit"]
-    axes.text(0.5, 0.5, _written(float(values[-1][1]), unit), ha="center", va="center", size=20)
+    answer = found[0]
+    several = len(answer.series) > 1
+    text = "\n".join(
+        (f"{answer.name(one['metric'])} " if several else "")
+        + _written(float(one["values"][-1][1]), unit)
+        for one in answer.series
+    )
+    axes.text(0.5, 0.5, text, ha="center", va="center", size=13 if several else 20)
 
 
 def _table(axes: Axes, found: list[Answer]) -> None:
@@ -175,14 +181,15 @@ def _heat(axes: Axes, panel: Mapping[str, Any], answer: Answer) -> None:
     filled = [index for index, row in enumerate(counts) if sum(row) > 0.5] or [0]
     first, last = filled[0], filled[-1]
     unit = panel["fieldConfig"]["defaults"]["unit"]
+    every = 1 + (last - first) // 10
     axes.imshow(
         counts[first : last + 1],
         aspect="auto", origin="lower", cmap="Oranges", norm=PowerNorm(0.5), interpolation="nearest",
         extent=(0, times[-1] - times[0], -0.5, last - first + 0.5),
     )  # fmt: skip
     axes.set_yticks(
-        range(last - first + 1),
-        ["≤ " + _written(bounds[index], unit) for index in range(first, last + 1)],
+        range(0, last - first + 1, every),
+        ["≤ " + _written(bounds[index], unit) for index in range(first, last + 1, every)],
     )
     axes.tick_params(labelsize=7)
     axes.set_xlabel("seconds", size=8)
@@ -204,4 +211,4 @@ def _written(value: float, unit: str) -> str:
     if unit == "bytes":
         return f"{value / 2**20:.3g} MiB" if value >= 2**20 else f"{value / 1024:.3g} KiB"
     end = {"reqps": " req/s", "ops": " /s"}.get(unit, "")
-    return f"{value:.3g}{end}" if abs(value) < 10_000 else f"{value / 1000:.3g} K{end}"
+    return f"{value:.3g}{end}" if abs(value) < 1000 else f"{value:,.0f}{end}"

@@ -38,6 +38,7 @@ class Panel:
         width: of 24 columns.
         stacked: lines on top of each other, for parts of a whole.
         empty_because: when the queries may rightly have no series, why.
+        exemplars: dots for single requests, which carry their id.
     """
 
     kind: Kind
@@ -49,6 +50,7 @@ class Panel:
     stacked: bool = False
     maximum: float | None = None
     empty_because: str | None = None
+    exemplars: bool = False
 
     def render(self, number: int, place: Mapping[str, int]) -> dict[str, Any]:
         return {
@@ -77,6 +79,7 @@ class Panel:
             "expr": expression,
             "legendFormat": "{{le}}" if self.kind == "heatmap" else legend,
             "format": self.kind if self.kind in ("heatmap", "table") else "time_series",
+            "exemplar": self.exemplars,
             "instant": once,
             "range": not once,
         }
@@ -143,9 +146,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def stat(title: str, description: str, unit: str, expression: str, **rest: Any) -> Panel:
+def stat(
+    title: str, description: str, unit: str, expression: str, by: str = "", **rest: Any
+) -> Panel:
+    """A number, or one for each value of the label `by`."""
     rest.setdefault("width", 4)
-    return Panel("stat", title, description, unit, {title: expression}, **rest)
+    legend = f"{{{{{by}}}}}" if by else title
+    return Panel("stat", title, description, unit, {legend: expression}, **rest)
 
 
 def lines(

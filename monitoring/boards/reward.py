@@ -47,8 +47,20 @@ _NOW = Row(
             "percentunit",
             share(rate(_ITEMS, f'{MODEL},status="ok"'), rate(_ITEMS, MODEL)),
         ),
-        stat("Mean score", "Mean of all scores.", "none", signed_mean("mmreward_score", "model")),
-        stat("Mean δ", "Mean margin of pairs.", "none", signed_mean("mmreward_margin", "model")),
+        stat(
+            "Mean score",
+            "Mean of all scores, by kind of reading.",
+            "none",
+            signed_mean("mmreward_score", "kind"),
+            by="kind",
+        ),
+        stat(
+            "Mean δ",
+            "Mean margin of pairs, by kind of reading.",
+            "none",
+            signed_mean("mmreward_margin", "kind"),
+            by="kind",
+        ),
         stat(
             "Orders agree",
             "Share of pairs judged in both orders in which both name the same winner.",

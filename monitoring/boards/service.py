@@ -101,6 +101,7 @@ _LATENCY = Row(
             "s",
             {name: quantile(q, _DURATION, SCORING) for name, q in _PERCENTILES.items()},
             width=6,
+            exemplars=True,
         ),
         heat_map(
             "Durations",

@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,27 +47,24 @@ def loaded(url: str, *, callers: int = CALLERS, is_judge: bool = True) -> Iterat
     port = free_port()
     server, serving = start_http_server(port, addr="127.0.0.1", registry=registry)
     over = threading.Event()
-    threads = [
-        threading.Thread(target=_call, args=(url, hook, over, number, is_judge), daemon=True)
-        for number in range(callers)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join(timeout=30)
-        server.shutdown()
-        serving.join()
-        server.server_close()
+    with ThreadPoolExecutor(callers) as pool:
+        calls = [pool.submit(_call, url, hook, over, number, is_judge) for number in range(callers)]
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            over.set()
+            wait(calls)
+            server.shutdown()
+            serving.join()
+            server.server_close()
+    for call in calls:
+        call.result()  # what ended a caller before the time is a fault of this file
 
 
 def _call(
     url: str, hook: PrometheusHook, over: threading.Event, caller: int, is_judge: bool
 ) -> None:
-    with RewardClient(url, on_event=hook, timeout=60) as client:
+    with RewardClient(url, on_event=hook, timeout_s=60) as client:
         for number in itertools.count():
             rows = [_draw(caller, 3 * number + offset) for offset in range(3)]
             for send in (_scores, _pairs, _groups) if is_judge else (_scores, _pairs):
