@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from mmreward_client.annotation.margins import FIELDS
+from mmreward_client.annotation.margins import FIELDS, ORDERS
 from mmreward_client.cli.app import app
 from mmreward_client.testing import KINDS, LocalService
 from service_kit import picture
@@ -37,7 +37,7 @@ def folder(tmp_path, monkeypatch):
 def test_commands_of_annotate(folder):
     """Every command exits with 0, leaves the files the page names, and prints what it shows."""
     commands = re.findall(r"^\$ mmreward (.*)$", ANNOTATE, re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 4
     with LocalService() as service:
         printed = []
         for command in commands:
@@ -49,13 +49,14 @@ def test_commands_of_annotate(folder):
     assert printed[0] == [line.rstrip() for line in shown.splitlines()]
     for name in re.findall(r"`(pairs\.annotated\.[a-z.]+)`", ANNOTATE):
         assert (folder / name).is_file(), name
-    assert (folder / "ranked.annotated.parquet").is_file()
+    for name in ("ranked.annotated.parquet", "judged.jsonl", "ranked.judged.jsonl"):
+        assert (folder / name).is_file(), name
 
 
 def test_every_column_is_explained():
     """The table of columns names all that is written."""
     told = set(re.findall(r"`([a-z_]+)`", ANNOTATE))
-    assert {*FIELDS, "line", "ls_factor", "trained_on", "fold", "chosen_place"} <= told
+    assert {*FIELDS, ORDERS, "line", "ls_factor", "trained_on", "fold", "chosen_place"} <= told
 
 
 def test_examples_of_testing():

@@ -81,8 +81,8 @@ def warn_of(plan: Plan, data: DataSet, assignment: Assignment, beta: Beta) -> No
     if partly:
         typer.echo(
             f"mmreward: warning: {partly} of {len(assignment.rows)} checkpoints say that rows of "
-            "earlier trainings are unknown: what is not found may have been trained on (trained_on is "
-            "null), and its margins may be overfit",
+            "earlier trainings are unknown: what is not found may have been trained on "
+            "(trained_on is null), and its margins may be overfit",
             err=True,
         )
     if plan.has_pictures_inside and not data.keeps_pictures:

@@ -1,6 +1,6 @@
 """Options that subcommands share, and the client and request options made of them.
 
-Here alone the client package reads the environment, through typer: MMREWARD_URL, MMREWARD_API_KEY.
+Here the commands read the environment, through typer: MMREWARD_URL, MMREWARD_API_KEY.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from mmreward_service.reward.checkpoint import load_spec
+from mmreward_service.reward.checkpoint import load_spec, write_spec
+from mmreward_trainer.training_rows import holds, read_training_rows, write_training_rows
 from mmreward_trainer.transformers_scorer import TransformersScorer
 from PIL import Image
 from safetensors.torch import load_file
@@ -19,6 +21,7 @@ from .commands import ROOT, TIMEOUT_S, Command
 from .conftest import Checkpoints, colour_row, write_rows
 
 pytestmark = pytest.mark.slow
+SEEN_BEFORE = "ab" * 32
 SHARDED = Path(__file__).with_name("sharded_on_cpus.py")
 
 
@@ -31,9 +34,16 @@ def _torchrun(program: tuple[str, ...], port: int) -> tuple[str, ...]:
 def reference(
     checkpoints: Checkpoints, colours: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Command:
-    """An uninterrupted run, with critiques of its own from the third step on."""
+    """An uninterrupted run, with critiques of its own from the third step on.
+
+    Its start tells what it was trained on: a row that is not among those of the run.
+    """
+    start = tmp_path_factory.mktemp("start") / "model"
+    shutil.copytree(checkpoints("qwen2_5_vl"), start)
+    listed = write_training_rows(start, [SEEN_BEFORE])
+    write_spec(start, load_spec(start).model_copy(update={"training_rows": listed}))
     command = Command(
-        checkpoints("qwen2_5_vl"), colours, tmp_path_factory.mktemp("whole"),
+        start, colours, tmp_path_factory.mktemp("whole"),
         **{"own_critiques.from_step": 3},
     )  # fmt: skip
     command.run()
@@ -54,7 +64,9 @@ def test_a_run_leaves_a_checkpoint_curves_and_an_account(reference: Command) -> 
     assert result["rows"]["without_reasons"] == 2
     assert result["validation"]["eval_pairs"] == 6
     spec = load_spec(reference.output)
-    assert spec.training_rows["rows"] == 24
+    assert spec.training_rows["rows"] == 24 + 1
+    assert "earlier" not in spec.training_rows
+    assert holds(read_training_rows(reference.output, spec), SEEN_BEFORE)
     assert len(spec.golden) == 4
     assert "## Limits" in (reference.output / "README.md").read_text()
     [written] = TransformersScorer(reference.output).critique(

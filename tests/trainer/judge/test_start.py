@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from mmreward_service.reward.checkpoint import write_spec
-from mmreward_trainer.judge.start import earlier_rows, warn_of_start
+from mmreward_trainer.earlier_rows import earlier_rows
+from mmreward_trainer.judge.start import warn_of_start
 from mmreward_trainer.training_rows import write_training_rows
 from tiny_models import build_tiny_checkpoint
 

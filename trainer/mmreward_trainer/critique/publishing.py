@@ -18,10 +18,11 @@ from mmreward_trainer.critique.export import export_checkpoint
 from mmreward_trainer.critique.preparation import Parts
 from mmreward_trainer.critique.rows import Rows
 from mmreward_trainer.critique.validation import Judged, figures
+from mmreward_trainer.earlier_rows import write_all_training_rows
 from mmreward_trainer.golden import golden_items
 from mmreward_trainer.model_card.runs import card_of
 from mmreward_trainer.model_card.writing import write_model_card
-from mmreward_trainer.training_rows import write_training_rows
+from mmreward_trainer.training_rows import EARLIER
 
 HISTORY_FILE = "history.json"
 RESULT_FILE = "result.json"
@@ -55,9 +56,15 @@ def publish(
     """
     write_history(history, run)
     output.mkdir(parents=True, exist_ok=True)
+    training_rows = write_all_training_rows(output, config.model, train.fingerprints)
+    if EARLIER in training_rows:
+        say(
+            f"WARNING: the rows that {config.model} was trained on are not all known: the "
+            "checkpoint says so, and no calibration of it counts as checked for overlap"
+        )
     spec = parts.spec.model_copy(
         update={
-            "training_rows": write_training_rows(output, train.fingerprints),
+            "training_rows": training_rows,
             "calibration": _calibration(config, judged, say),
         }
     )

@@ -11,14 +11,13 @@ from mmreward_service.reward.checkpoint import load_spec, write_spec
 
 from mmreward_trainer.critique.export import export_checkpoint
 from mmreward_trainer.critique.rows import Rows
+from mmreward_trainer.earlier_rows import write_all_training_rows
 from mmreward_trainer.golden import golden_items
 from mmreward_trainer.judge.configuration import JudgeConfig
 from mmreward_trainer.judge.preparation import Parts
-from mmreward_trainer.judge.start import earlier_rows
 from mmreward_trainer.judge.validation import JudgedPair, figures
 from mmreward_trainer.model_card.runs import card_of
 from mmreward_trainer.model_card.writing import write_model_card
-from mmreward_trainer.training_rows import EARLIER, write_training_rows
 
 RESULT_FILE = "result.json"
 COMMAND = "mmreward-train judge"
@@ -47,11 +46,7 @@ def publish(
         account: of the stages, for `result.json`.
     """
     output.mkdir(parents=True, exist_ok=True)
-    earlier = earlier_rows(config.model)
-    training_rows = write_training_rows(output, [*train.fingerprints, *earlier.fingerprints()])
-    if earlier.missing is not None:
-        # Else the list would look whole, and a calibration on unlisted rows would pass as checked.
-        training_rows[EARLIER] = "unknown"
+    training_rows = write_all_training_rows(output, config.model, train.fingerprints)
     spec = parts.spec.model_copy(update={"training_rows": training_rows})
     export_checkpoint(
         save, base, output, spec, dtype=config.run.export_dtype, processor=parts.processor

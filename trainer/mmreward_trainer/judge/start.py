@@ -3,58 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from mmreward_service.reward.checkpoint import load_spec, read_config
-from numpy.typing import NDArray
 
 from mmreward_trainer.critique.configuration import ConfigError
 from mmreward_trainer.critique.rows import Rows
-from mmreward_trainer.training_rows import (
-    EARLIER,
-    TrainingRowsError,
-    holds,
-    read_training_rows,
-)
+from mmreward_trainer.earlier_rows import earlier_rows
+from mmreward_trainer.training_rows import holds
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class EarlierRows:
-    """Rows that the start was trained on, as far as its folder lists them.
-
-    Attributes:
-        known: sorted 64-bit prefixes of their fingerprints, (rows,).
-        missing: why they are not all of them; None if they are.
-    """
-
-    known: NDArray[np.uint64]
-    missing: str | None
-
-    def fingerprints(self) -> list[str]:
-        """As `write_training_rows` takes them; only the prefix of each counts, and is known."""
-        return [f"{int(prefix):016x}" + "0" * 48 for prefix in self.known]
-
-
-def earlier_rows(model: Path) -> EarlierRows:
-    """The start's training rows: they are training rows of the judge as well.
-
-    Of a folder without a reward object there are none: what a stock model saw is nobody's list.
-    """
-    none = np.empty(0, dtype=np.uint64)
-    if "reward" not in read_config(model):
-        return EarlierRows(none, None)
-    spec = load_spec(model)
-    try:
-        known = read_training_rows(model, spec)
-    except TrainingRowsError as error:
-        return EarlierRows(none, str(error))
-    if EARLIER in spec.training_rows:
-        return EarlierRows(known, f"{model} was itself trained from a model without a whole list")
-    return EarlierRows(known, None)
 
 
 def check_held_out(model: Path, validation: Rows | None) -> None:
