@@ -44,4 +44,4 @@ lint: setup  ## ruff and mypy
 
 clean:  ## remove .venv, caches and run folders
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist runs *.egg-info
-	find client service trainer tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
+	find client service trainer tests benchmarks examples monitoring -name __pycache__ -prune -exec rm -rf {} +

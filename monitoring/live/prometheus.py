@@ -50,6 +50,14 @@ class Prometheus:
         )["result"]
         return found
 
+    def exemplars(self, expression: str, *, seconds: float) -> list[dict[str, Any]]:
+        """Single requests that stand for a bucket: a list of `seriesLabels` and `exemplars`."""
+        end = time.time()
+        found: list[dict[str, Any]] = self._ask(
+            "query_exemplars", query=expression, start=end - seconds, end=end
+        )
+        return found
+
     def alerts(self) -> list[dict[str, Any]]:
         """Pending and firing: a list of `labels`, `state` and more."""
         found: list[dict[str, Any]] = self._ask("alerts")["alerts"]
@@ -112,6 +120,7 @@ def running(
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={address}",
+                "--enable-feature=exemplar-storage",
                 "--log.level=warn",
             ],
             stdout=log,

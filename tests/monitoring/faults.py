@@ -60,7 +60,7 @@ def services() -> list[Service]:
             "slow",
             "LatencyBudgetBurn",
             traffic=_steady(),
-            engine=FakeEngine(seconds_per_token=0.02),
+            engine=FakeEngine(seconds_per_token=0.01),
         ),
         job(
             "full",
@@ -159,7 +159,7 @@ async def _drifting(client: httpx2.AsyncClient, service: Service) -> None:
     for number in itertools.count():
         if time.monotonic() - began > DRIFT_AFTER_S:
             service.engine._drift = 8.0  # as weights that were swapped below a running service
-        await service.ask(client, "/v1/score", _items(number, ""))
+        await service.ask(client, "/v1/score", _items(number, "", count=8))
         await asyncio.sleep(_PAUSE_S)
 
 

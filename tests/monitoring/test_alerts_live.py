@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alerting import rule_files
@@ -22,28 +23,44 @@ SCRAPE_S = 1.0
 PATIENCE_S = 240.0
 LATE_S = 30 * SCALE
 Fired = dict[str, set[str]]
+"""Names of the alerts that fired, by job."""
 
 
 @dataclass
-class Pulse:
-    """How long this process was kept from doing anything, at worst."""
+class Watched:
+    """What Prometheus said of these services, and how well the machine kept up."""
 
-    longest_s: float = 0.0
+    services: Sequence[Service]
+    fired: Fired = field(default_factory=dict)
+    exemplars: list[dict[str, Any]] = field(default_factory=list)
+    longest_pause_s: float = 0.0
 
     async def feel(self) -> None:
+        """How long this process was kept from doing anything, at worst."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(0.05)
-            self.longest_s = max(self.longest_s, time.monotonic() - before)
+            self.longest_pause_s = max(self.longest_pause_s, time.monotonic() - before)
 
+    def allowed(self, one: Service) -> set[str]:
+        """What was caused, and on a machine that is too busy what is true of any service on it.
 
-Outcome = tuple[list[Service], Fired, Pulse]
+        Requests that took a quarter of a second were late, and a process that could not run for
+        half a second did not answer for a minute, on this scale.
+        """
+        alerts = set(one.raises)
+        late = sum(duration > LATE_S for duration in one.durations_s)
+        if late > 0.01 * len(one.durations_s):
+            alerts.add("RewardLatencyBudgetBurn")
+        if self.longest_pause_s > SCRAPE_S / 2:
+            alerts |= {"RewardServiceDown", "RewardEngineStalled"}
+        return alerts
 
 
 async def watch(
     folder: Path, chosen: Sequence[Service], is_over: Callable[[Fired, float], bool]
-) -> tuple[Fired, Pulse]:
-    """Names of the alerts that fired, by job, until it is over."""
+) -> Watched:
+    """Services, their traffic and Prometheus, until it is over."""
     for name, text in rule_files(SCALE).items():
         (folder / name).write_text(text)
     async with contextlib.AsyncExitStack() as stack:
@@ -54,38 +71,26 @@ async def watch(
         prometheus = stack.enter_context(
             running(folder / "prometheus", targets, rules=rules, interval_s=SCRAPE_S)
         )
-        pulse = Pulse()
-        beating = asyncio.create_task(pulse.feel())
-        stack.callback(beating.cancel)
+        watched = Watched(chosen, {"": set()} | {one.job: set() for one in chosen})
+        feeling = asyncio.create_task(watched.feel())
+        stack.callback(feeling.cancel)
         began = time.monotonic()
-        fired: Fired = {"": set()} | {one.job: set() for one in chosen}
         # Before the first scrape nothing is up: half a second of that is a minute on this scale.
         await asyncio.sleep(3 * SCRAPE_S)
-        while not is_over(fired, time.monotonic() - began):
+        while not is_over(watched.fired, time.monotonic() - began):
             for alert in await asyncio.to_thread(Prometheus.alerts, prometheus):
                 if alert["state"] == "firing":
-                    fired[alert["labels"].get("job", "")].add(alert["labels"]["alertname"])
+                    job = alert["labels"].get("job", "")
+                    watched.fired[job].add(alert["labels"]["alertname"])
             await asyncio.sleep(SCRAPE_S)
-        return fired, pulse
-
-
-def allowed(one: Service, pulse: Pulse) -> frozenset[str]:
-    """What was caused, and on a machine that is too busy what is true of any service on it.
-
-    Requests that took a quarter of a second were late, and a process that could not run for a
-    second did not answer for two minutes, on this scale.
-    """
-    alerts = set(one.raises)
-    late = sum(duration > LATE_S for duration in one.durations_s)
-    if late > 0.01 * len(one.durations_s):
-        alerts.add("RewardLatencyBudgetBurn")
-    if pulse.longest_s > SCRAPE_S / 2:
-        alerts |= {"RewardServiceDown", "RewardEngineStalled"}
-    return frozenset(alerts)
+        watched.exemplars = await asyncio.to_thread(
+            prometheus.exemplars, "mmreward_request_duration_seconds_bucket", seconds=600
+        )
+        return watched
 
 
 @pytest.fixture(scope="module")
-def outcome(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def watched(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Watched:
     tool("prometheus")
     chosen = services()
     least_s = 40.0  # for what should stay silent to have had the time to speak
@@ -94,19 +99,29 @@ def outcome(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactor
         missing = any(one.raises - fired[one.job] for one in chosen)
         return seconds > (PATIENCE_S if missing else least_s)
 
-    fired, pulse = asyncio.run(watch(tmp_path_factory.mktemp("alerts"), chosen, is_over))
-    return chosen, fired, pulse
+    return asyncio.run(watch(tmp_path_factory.mktemp("alerts"), chosen, is_over))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("job", [one.job for one in services()])
-def test_the_fault_raises_its_alerts_and_no_other(job: str, outcome: Outcome) -> None:
+def test_the_fault_raises_its_alerts_and_no_other(job: str, watched: Watched) -> None:
     """What was caused is what is said; beside the normal load nothing is said at all."""
-    chosen, fired, pulse = outcome
-    (one,) = (one for one in chosen if one.job == job)
-    assert one.raises <= fired[job]
-    assert fired[job] <= allowed(one, pulse)
-    assert fired[""] == set()
+    (one,) = (one for one in watched.services if one.job == job)
+    fired = watched.fired[job]
+    assert one.raises <= fired
+    assert fired <= watched.allowed(one)
+    assert watched.fired[""] == set()
+
+
+@pytest.mark.slow
+def test_failed_requests_can_be_found_in_the_log(watched: Watched) -> None:
+    """Prometheus holds the ids of requests that failed, as exemplars, and of no other."""
+    ids = {
+        one["seriesLabels"]["job"]: {each["labels"]["request_id"] for each in one["exemplars"]}
+        for one in watched.exemplars
+    }
+    assert ids["mmreward-dead"]
+    assert "mmreward-normal" not in ids
 
 
 def test_every_alert_is_caused_once() -> None:
@@ -125,5 +140,5 @@ def test_ten_minutes_of_normal_load_are_silent(tool: Callable[[str], Path], tmp_
     """Twenty hours on the scale of the rules."""
     tool("prometheus")
     chosen = [one for one in services() if one.job == "mmreward-normal"]
-    fired, pulse = asyncio.run(watch(tmp_path, chosen, lambda _, seconds: seconds > 600))
-    assert fired["mmreward-normal"] <= allowed(chosen[0], pulse)
+    watched = asyncio.run(watch(tmp_path, chosen, lambda _, seconds: seconds > 600))
+    assert watched.fired["mmreward-normal"] <= watched.allowed(chosen[0])

@@ -17,7 +17,7 @@ SUBCOMMANDS = [
     *(["mmreward", f"evaluate-{name}"] for name in ("safety", "hallucination")),
     ["mmreward-train", "expand"],
 ]
-TARGETS = ["help", "setup", "demo", "test", "soak", "serve", "lint", "clean"]
+TARGETS = ["help", "setup", "demo", "test", "soak", "serve", "monitoring", "lint", "clean"]
 
 
 def names(requirements: list[str]) -> set[str]:
