@@ -22,7 +22,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from mmreward_client import AsyncRewardClient, PairResult, PairsReply, RewardError
+from mmreward_client import AsyncRewardClient, PairResult, PairsReply, RetryPolicy, RewardError
 from mmreward_client.pinning import FIRST
 from mmreward_client.schema import Kind
 
@@ -36,6 +36,8 @@ Basis = Literal["raw", "calibrated"]
 Pending = Future[list[Margin]]
 
 _SLACK_S = 60.0
+_UNTIL_TIME_IS_OVER = RetryPolicy(retries=10_000, cap_s=10.0)
+"""A service that is started again within `timeout_s` costs time and no margins."""
 
 
 class MarginServiceError(MarginError):
@@ -98,6 +100,7 @@ class ServiceOptions:
             api_key=self.api_key,
             timeout_s=self.timeout_s,
             silence_timeout_s=self.silence_timeout_s,
+            retries=_UNTIL_TIME_IS_OVER,
             max_connections=self.concurrency,
             process_group_timeout_s=self.process_group_timeout_s,
             on_event=log,
