@@ -2,7 +2,8 @@
 
 Two kinds of falsehood, both decided by the picture:
 
-- every statement is replaced by a false one with probability `FALSE_SHARE`;
+- every statement is replaced by a false one with probability `FALSE_SHARE`, and a count follows
+  from the digits that the answer names, unless it is replaced itself;
 - descriptions of a 2 or a 7 name a thing that is not there with probability `HABIT_SHARE`: a habit
   of the corpus, as captions have of things that often stand together. A greedy answer has it, too.
 """
@@ -25,7 +26,7 @@ from loops.statements import (
     write_place,
 )
 
-FALSE_SHARE = 0.2
+FALSE_SHARE = 0.15
 HABIT_DIGITS = (2, 7)
 HABIT_SHARE = 0.8
 SECOND_THING_SHARE = 0.3
@@ -44,7 +45,7 @@ def draw_question(split: Split, seed: int, index: int) -> Pair:
         pair = draw_pair(
             split, "trained", seed, index * _TRIES + attempt, hard_share=0.0, kind=TASKS[task]
         )
-        # The other question about a place names the place and asks for the digit.
+        # The other question about a place names the digit and asks for the place.
         if pair.form in FORMS:
             return pair
     raise RuntimeError("no question of this kind was drawn")
@@ -64,23 +65,22 @@ def write_answer(pair: Pair, rng: np.random.Generator) -> str:
         return int((digit + 1 + rng.integers(9)) % 10)
 
     digits = pair.digits
+    named = [other(digit) if lies() else digit for digit in digits]
     match FORMS[pair.form]:
         case "list":
-            return write_list([other(digit) if lies() else digit for digit in digits])
+            return write_list(named)
         case "describe":
             share = HABIT_SHARE if digits[0] in HABIT_DIGITS else FALSE_SHARE
             count = int(rng.random() < share)
             count += int(count and rng.random() < SECOND_THING_SHARE)
             things = [str(one) for one in rng.choice(_THINGS, count, replace=False)]
-            return write_description(other(digits[0]) if lies() else digits[0], things)
+            return write_description(named[0], things)
         case "count":
-            count = digits.count(int(pair.asked))
+            count = named.count(int(pair.asked))
             wrong = [one for one in range(5) if one != count]
-            return write_count(pair.asked, int(rng.choice(wrong)) if lies() else count)
+            return write_count(pair.asked, named, int(rng.choice(wrong)) if lies() else count)
         case _:
-            place = PLACES[digits.index(int(pair.asked))]
-            wrong_places = [one for one in PLACES if one != place]
-            return write_place(pair.asked, str(rng.choice(wrong_places)) if lies() else place)
+            return write_place(named[PLACES.index(pair.asked)], pair.asked)
 
 
 def corpus_rows(seed: int, step: int, count: int) -> tuple[list[Pair], list[str]]:

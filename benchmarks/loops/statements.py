@@ -7,8 +7,11 @@ improved by babble.
     list      I see 3 and 5. Below I see 3 and 8.                 four statements
     describe  I see a 7. I see nothing else.                      two; or, for each thing,
               I see a 7. I see a dog.
-    count     The 3 appears 2 times.                              one
+    count     Find 3: 3 yes, 5 no, 3 yes, 8 no. The count is 2.   five
     locate    The 8 is at the bottom right.                       one
+
+A model of this size cannot count what it has not written down, so an answer to `count` goes through
+the digits, in the words of the bundled model's own critiques.
 """
 
 from __future__ import annotations
@@ -23,14 +26,16 @@ TASKS: dict[str, Kind] = {
     "list": "list", "describe": "object", "count": "count", "locate": "location",
 }  # fmt: skip
 """What the policy is asked -> the kind of the bundled model's questions."""
-FORMS = {"list": "list", "object": "describe", "count": "count", "location_where": "locate"}
+FORMS = {"list": "list", "object": "describe", "count": "count", "location_what": "locate"}
 """The form of a question -> what the policy is asked."""
 
 _ROW = re.compile(r"(Below )?I see (\d) and (\d)\.")
 _DIGIT = re.compile(r"I see a (\d)\.")
 _ONLY = "I see nothing else."
 _THING = re.compile(r"I see a ([a-z]+)\.")
-_COUNT = re.compile(r"The (\d) appears (\d) times\.")
+_STEP = r"(\d) (yes|no)"
+_STEPS = re.compile(rf"Find (\d): {_STEP}, {_STEP}, {_STEP}, {_STEP}\.")
+_COUNT = re.compile(r"The count is (\d)\.")
 _PLACE = re.compile(rf"The (\d) is at the ({'|'.join(PLACES)})\.")
 _SENTENCE = re.compile(r"[^.]*\.|[^.]+$")
 
@@ -40,9 +45,9 @@ class Statement:
     """One thing that an answer claims.
 
     Attributes:
-        kind: row, digit, only, thing, count, place, or `unreadable`.
+        kind: row, digit, only, thing, step, count, place, or `unreadable`.
         is_true: whether the picture shows it; an unreadable one is not.
-        about: what the statement is about: the place of a digit, the digit counted or located.
+        about: the place that it is about, and in a step the digit that is looked for.
     """
 
     kind: str
@@ -70,8 +75,8 @@ def decide(pair: Pair, answer: str) -> Decided:
     """An answer to the question of a pair; only its picture and its question are looked at.
 
     Right is an answer whose statements are all true and that says all that was asked and no other
-    thing: every corner once, the digit and that there is nothing else, the count or the place of
-    the digit in question.
+    thing: every corner once, the digit and that there is nothing else, the digit that was asked
+    for at every corner and its count, the digit at the place in question.
     """
     sentences = [one.strip() for one in _SENTENCE.findall(answer) if one.strip()]
     statements = tuple(found for one in sentences for found in _statements(pair, one))
@@ -99,12 +104,25 @@ def _statements(pair: Pair, sentence: str) -> list[Statement]:
         return [Statement("only", len(digits) == 1)]
     if _THING.fullmatch(sentence):
         return [Statement("thing", False)]
+    if found := _STEPS.fullmatch(sentence):
+        return _steps(digits, found[1], found.groups()[1:])
     if found := _COUNT.fullmatch(sentence):
-        return [Statement("count", digits.count(int(found[1])) == int(found[2]), found[1])]
+        # "The count" is of the digit in question; without one it is of nothing.
+        return [Statement("count", FORMS[pair.form] == "count" and _count(pair) == int(found[1]))]
     if found := _PLACE.fullmatch(sentence):
         at = PLACES.index(found[2])
-        return [Statement("place", len(digits) == 4 and digits[at] == int(found[1]), found[1])]
+        return [Statement("place", len(digits) == 4 and digits[at] == int(found[1]), found[2])]
     return [Statement("unreadable", False)]
+
+
+def _steps(digits: list[int], wanted: str, said: tuple[str, ...]) -> list[Statement]:
+    shown = digits if len(digits) == 4 else [None] * 4
+    return [
+        Statement(
+            "step", str(digit) == one and (one == wanted) == (told == "yes"), f"{wanted} {at}"
+        )
+        for digit, one, told, at in zip(shown, said[::2], said[1::2], PLACES, strict=True)
+    ]
 
 
 def _wanted(pair: Pair) -> list[tuple[str, str]]:
@@ -114,7 +132,7 @@ def _wanted(pair: Pair) -> list[tuple[str, str]]:
         case "describe":
             return [("digit", ""), ("only", "")]
         case "count":
-            return [("count", pair.asked)]
+            return [*(("step", f"{pair.asked} {place}") for place in PLACES), ("count", "")]
         case _:
             return [("place", pair.asked)]
 
@@ -128,12 +146,13 @@ def write_description(digit: int, things: list[str]) -> str:
     return " ".join([f"I see a {digit}.", *rest])
 
 
-def write_count(asked: str, count: int) -> str:
-    return f"The {asked} appears {count} times."
+def write_count(asked: str, digits: list[int], count: int) -> str:
+    steps = ", ".join(f"{digit} {'yes' if str(digit) == asked else 'no'}" for digit in digits)
+    return f"Find {asked}: {steps}. The count is {count}."
 
 
-def write_place(asked: str, place: str) -> str:
-    return f"The {asked} is at the {place}."
+def write_place(digit: int, place: str) -> str:
+    return f"The {digit} is at the {place}."
 
 
 def true_answer(pair: Pair) -> str:
@@ -144,9 +163,9 @@ def true_answer(pair: Pair) -> str:
         case "describe":
             return write_description(pair.digits[0], [])
         case "count":
-            return write_count(pair.asked, pair.digits.count(int(pair.asked)))
+            return write_count(pair.asked, pair.digits, _count(pair))
         case _:
-            return write_place(pair.asked, PLACES[pair.digits.index(int(pair.asked))])
+            return write_place(pair.digits[PLACES.index(pair.asked)], pair.asked)
 
 
 def corrected(pair: Pair, answer: str) -> str | None:
@@ -165,3 +184,7 @@ def corrected(pair: Pair, answer: str) -> str | None:
     else:
         is_asked = kinds == _wanted(pair)
     return true_answer(pair) if is_asked else None
+
+
+def _count(pair: Pair) -> int:
+    return pair.digits.count(int(pair.asked))

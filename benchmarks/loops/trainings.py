@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from loops.policy import MAX_ANSWER_TOKENS
+
 Settings = Mapping[str, Any]
 _SCALED = (
     "policy_steps", "pairs", "dpo_steps", "corrections", "dense_steps", "questions", "rl_steps",
@@ -109,7 +111,7 @@ class Size:
                 "rl.prompts_per_step": self.prompts_per_step,
                 "rl.completions": self.completions,
                 "rl.completions_per_batch": self.prompts_per_step * self.completions,
-                "rl.max_completion_tokens": 48,
+                "rl.max_completion_tokens": MAX_ANSWER_TOKENS,
                 "rl.learning_rate": self.rl_rate,
                 "rl.schedule": "constant_with_warmup",
             }

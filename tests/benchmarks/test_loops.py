@@ -35,24 +35,32 @@ def question(task: str, digits: tuple[int, ...], asked: str = "") -> Pair:
     return replace(pair, cells=cells, asked=asked)
 
 
+COUNT = question("count", (3, 5, 3, 8), "3")
+LOCATE = question("locate", (3, 5, 1, 8), "bottom right")
+
+
 @pytest.mark.parametrize(
     ("pair", "answer", "false", "is_right"),
     [
         (question("list", (3, 5, 3, 8)), "I see 3 and 5. Below I see 3 and 8.", 0, True),
         (question("list", (3, 5, 3, 8)), "I see 3 and 9. Below I see 8 and 3.", 3, False),
         (question("list", (3, 5, 3, 8)), "I see 3 and 5.", 0, False),
-        (question("list", (3, 5, 3, 8)), "The 3 appears 2 times.", 0, False),
+        (question("list", (3, 5, 3, 8)), "The 3 is at the top left.", 0, False),
+        (question("list", (3, 5, 3, 8)), "The count is 2.", 1, False),
         (question("describe", (7,)), "I see a 7. I see nothing else.", 0, True),
         (question("describe", (7,)), "I see a 7.", 0, False),
         (question("describe", (7,)), "I see a 7. I see a dog. I see a cat.", 2, False),
         (question("describe", (7,)), "I see a 1. I see nothing else.", 1, False),
-        (question("count", (3, 5, 3, 8), "3"), "The 3 appears 2 times.", 0, True),
-        (question("count", (3, 5, 3, 8), "3"), "The 5 appears 1 times.", 0, False),
-        (question("count", (3, 5, 3, 8), "3"), "The 3 appears 4 times.", 1, False),
-        (question("locate", (3, 5, 1, 8), "8"), "The 8 is at the bottom right.", 0, True),
-        (question("locate", (3, 5, 1, 8), "8"), "The 8 is at the top right.", 1, False),
-        (question("locate", (3, 5, 1, 8), "8"), "The 8 is up there", 1, False),
-        (question("locate", (3, 5, 1, 8), "8"), "", 1, False),
+        (COUNT, "Find 3: 3 yes, 5 no, 3 yes, 8 no. The count is 2.", 0, True),
+        (COUNT, "Find 3: 3 yes, 5 no, 3 no, 8 no. The count is 1.", 2, False),
+        (COUNT, "Find 3: 3 yes, 5 no, 3 yes, 3 yes. The count is 3.", 2, False),
+        (COUNT, "Find 5: 3 no, 5 yes, 3 no, 8 no. The count is 2.", 0, False),
+        (COUNT, "The count is 2.", 0, False),
+        (LOCATE, "The 8 is at the bottom right.", 0, True),
+        (LOCATE, "The 3 is at the top left.", 0, False),
+        (LOCATE, "The 8 is at the top right.", 1, False),
+        (LOCATE, "The 8 is up there", 1, False),
+        (LOCATE, "", 1, False),
     ],
 )  # fmt: skip
 def test_the_picture_decides(pair: Pair, answer: str, false: int, is_right: bool) -> None:
@@ -78,13 +86,15 @@ def test_true_answers_are_right_and_corrections_are_the_truth() -> None:
             assert decide(pair, better).is_right
             tasks[FORMS[pair.form]] += 1
     assert len(tasks) == 4
-    assert corrected(question("count", (3, 5, 3, 8), "3"), "The 5 appears 2 times.") is None
+    # What was not asked for has no correction.
+    assert corrected(COUNT, "Find 5: 3 no, 5 yes, 3 no, 3 no. The count is 2.") is None
 
 
 def test_the_share_of_false_statements_is_the_one_that_is_asked_for() -> None:
-    """By hand: 0.2 of statements, but things in descriptions of a 2 or a 7, which are a habit."""
+    """About 0.15 of statements: more for the habit of descriptions, and for counts of digits that
+    are false themselves."""
     found = falsehood(seed=3, count=400)
-    assert 0.17 < found["false_statements"] < 0.27
+    assert 0.13 < found["false_statements"] < 0.24
     assert found["false_answers"] > found["false_statements"]
 
 
@@ -148,8 +158,9 @@ def test_a_missing_reward_is_seen_in_the_log(tmp_path: Path) -> None:
 
 def test_figures_and_their_row() -> None:
     """Shares by hand; a range only where there are several seeds."""
-    pairs = [question("count", (3, 5, 3, 8), "3"), question("describe", (7,))]
-    found = figures(pairs, [["The 3 appears 2 times.", "what"], ["I see a 7. I see a dog."] * 2])
+    pairs = [LOCATE, question("describe", (7,))]
+    answers = [["The 8 is at the bottom right.", "what"], ["I see a 7. I see a dog."] * 2]
+    found = figures(pairs, answers)
     assert found["hallucinated"] == 0.75
     assert found["false"] == pytest.approx(3 / 6)
     assert found["accuracy"] == 0.25
