@@ -67,7 +67,7 @@ class Panel:
                 )
             ],
             "fieldConfig": {"defaults": self._defaults(), "overrides": self._overrides()},
-            "options": _OPTIONS[self.kind],
+            "options": self._options(),
             **self._transformations(),
         }
 
@@ -83,6 +83,12 @@ class Panel:
             "instant": once,
             "range": not once,
         }
+
+    def _options(self) -> dict[str, Any]:
+        if self.kind != "heatmap":
+            return _OPTIONS[self.kind]
+        # The bounds of the buckets are an axis of their own here, with a unit of its own.
+        return {**_OPTIONS["heatmap"], "yAxis": {"axisPlacement": "left", "unit": self.unit}}
 
     def _defaults(self) -> dict[str, Any]:
         defaults: dict[str, Any] = {"unit": self.unit, "mappings": NO_TRAFFIC}
