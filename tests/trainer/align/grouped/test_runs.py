@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmreward_client.testing import LocalService
+from mmreward_client.testing import Fault, LocalService
 from mmreward_client.testing.answers import Side
 from mmreward_trainer.align.grouped.configuration import GroupedSettings
 from mmreward_trainer.align.grouped.preparation import prepare
@@ -31,15 +31,15 @@ SMALL = {
     "run.export_dtype": "float32",
     "run.save_every_steps": 2,
     "rl.prompts_per_step": 2,
-    "rl.completions": 4,
-    "rl.completions_per_batch": 8,
+    "rl.completions": 8,
+    "rl.completions_per_batch": 16,
     "rl.max_completion_tokens": 8,
-    "rl.learning_rate": 1e-3,
+    "rl.learning_rate": 3e-3,
     "rl.schedule": "constant_with_warmup",
     "rl.warm_up_share": 0,
     "rl.max_steps": 6,
     "service.wait_s": 5,
-    "service.timeout_s": 20,
+    "service.timeout_s": 120,
 }
 
 
@@ -84,7 +84,7 @@ def history(output: Path) -> list[dict[str, Any]]:
 def test_a_stopped_run_goes_on_and_learns_what_a_whole_one_does(
     policies: Any, data: Path, tmp_path: Path
 ) -> None:
-    """The service dies at step 5 and comes back: the same log to the last digit, and weights.
+    """The service fails at step 5; on another replica the same log to the last digit, and weights.
 
     The reward has risen, and the held-out prompts have theirs.
     """
@@ -93,40 +93,22 @@ def test_a_stopped_run_goes_on_and_learns_what_a_whole_one_does(
         words = arguments(policies(), data, whole, service.url)
         printed = run([*words, "--validation", str(data / "validation.jsonl")])
         assert "8 prompts, 4 with answer" in printed
-        assert all(len(one.items[0]["responses"]) == 4 for one in service.asked)
-    dying = _Dying(after=8)
-    with LocalService(dying) as service:
-        dying.service = service
-        short = {"service.timeout_s": 1, "service.max_in_flight": 1}
-        words = arguments(policies(), data, stopped, service.url, **short)
+        assert all(len(one.items[0]["responses"]) == 8 for one in service.asked)
+    # Two groups a step; a fault of the server is tried once more, and is then the end.
+    with LocalService(by_letter, faults=[*[None] * 8, *[Fault("internal")] * 9]) as service:
+        words = arguments(policies(), data, stopped, service.url, **{"service.max_in_flight": 1})
         words += ["--validation", str(data / "validation.jsonl")]
-        assert "error:" in run(words, code=1)
+        assert "error: " in run(words, code=1)
         assert not (stopped / "config.json").exists()
-        dying.service = None
-        service.is_ready = True
-        again = [one.replace("timeout_s=1", "timeout_s=20") for one in words]
-        assert "resumed from checkpoint-4" in run([*again, "--resume"])
+    with LocalService(by_letter) as service:
+        words[words.index("--url") + 1] = service.url
+        assert "resumed from checkpoint-4" in run([*words, "--resume"])
         service.fingerprint = "other weights"
-        assert "the run was begun with the fingerprint" in run([*again, "--resume"], code=1)
+        assert "the run was begun with the fingerprint" in run([*words, "--resume"], code=1)
     assert history(stopped) == history(whole)
     for name, tensor in load_file(whole / "model.safetensors").items():
         assert torch.equal(tensor, load_file(stopped / "model.safetensors")[name]), name
     _leaves_a_policy_and_an_account(whole, policies())
-
-
-class _Dying:
-    """Answers until it has been asked about so many groups; from then on nothing is ready."""
-
-    def __init__(self, after: int) -> None:
-        self.service: LocalService | None = None
-        self._seen: set[str] = set()
-        self._left = after * 4
-
-    def __call__(self, side: Side) -> Any:
-        self._left -= 1
-        if self._left <= 0 and self.service is not None:
-            self.service.is_ready = False
-        return by_letter(side)
 
 
 def _leaves_a_policy_and_an_account(output: Path, base: Path) -> None:
@@ -135,14 +117,14 @@ def _leaves_a_policy_and_an_account(output: Path, base: Path) -> None:
     assert result["steps"] == 6
     assert result["rows"]["prompts"] == 8
     assert result["fingerprint"] == "local-service"
-    assert result["since_start_or_resume"]["completions"] == 6 * 8 + 2 * 4
+    assert result["since_start_or_resume"]["completions"] == 6 * 16 + 2 * 8
     assert result["validation"]["eval_reward"] > 0
     assert "eval_hacking/accuracy" in result["validation"]
     assert list((folder / "tensorboard").glob("events.*"))
     with Image.open(folder / "curves.png") as picture:
         assert picture.width > 600
     rewards = [line["reward"] for line in history(output)]
-    assert sum(rewards[-2:]) > 2 * sum(rewards[:2])
+    assert min(rewards[-2:]) > 2 * rewards[0]
     before, after = (
         AutoModelForImageTextToText.from_pretrained(one).state_dict() for one in (base, output)
     )
@@ -181,7 +163,7 @@ def test_a_check_names_rows_and_trains_nothing(policies: Any, data: Path, tmp_pa
         assert "local is no judge" in printed
     rows[2]["prompt"] = "What is <|image_pad|>?"
     (tmp_path / "train.jsonl").write_text(json.dumps(rows[2]) + "\n")
-    assert "1: prompt spells the special token" in run([*nobody, "--check"], code=1)
+    assert "1: prompt: spells the special token" in run([*nobody, "--check"], code=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -216,7 +198,10 @@ def launched(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.timeout(1800)
 def test_two_processes_of_trl_share_a_group(policies: Any, data: Path, tmp_path: Path) -> None:
     """Three prompts of four completions on two processes: every request holds one whole group."""
-    sizes = {"rl.prompts_per_step": 3, "rl.completions_per_batch": 2, "rl.max_steps": 2}
+    sizes = {
+        "rl.prompts_per_step": 3, "rl.completions": 4, "rl.completions_per_batch": 2,
+        "rl.max_steps": 2,
+    }  # fmt: skip
     with LocalService(by_letter) as service:
         words = arguments(policies(), data, tmp_path / "two", service.url, **sizes)
         done = launched("-m", "mmreward_trainer", *words)
