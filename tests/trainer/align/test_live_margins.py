@@ -172,7 +172,11 @@ def test_closing_does_not_wait(service: LocalService, source: ServiceMargins) ->
 
 
 def test_rows_that_cannot_be_asked_about_are_named(source: ServiceMargins) -> None:
-    """By their name, in the collator, before anything is sent."""
+    """By their name, before anything is sent: for texts as for pictures."""
+    lost = {"id": "q7", "prompt": "x", "chosen": "y", "rejected": "z",
+            "images": [{"path": "no-such.png", "bytes": None}]}  # fmt: skip
+    with pytest.raises(MarginError, match=r"row q7.*no-such\.png"):
+        source.margins([lost])
     for change, said in (
         ({"chosen": []}, "a completion of 0 messages"),
         ({"prompt": [{"role": "tool", "content": "x"}]}, "'tool'"),

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmreward_client.errors import InvalidInput
 from mmreward_client.images import MediaTable
 from mmreward_client.inputs import wire_item
 
@@ -66,10 +67,13 @@ def wired(pair: LivePair) -> tuple[str, dict[str, Any]]:
     """(key, item with its pictures as data URIs): the key is equal where all contents are.
 
     Raises:
-        InvalidInput: a picture that cannot be sent.
+        MarginError: names the row whose picture cannot be sent.
     """
     media = MediaTable()
-    item = wire_item(pair.item, media)
+    try:
+        item = wire_item(pair.item, media)
+    except InvalidInput as error:
+        raise MarginError(f"row {pair.name}: {error}") from error
     item["images"] = [media.entries[key] for key in item.get("images", ())]
     content = json.dumps(item, sort_keys=True).encode("ascii")
     return hashlib.sha256(content).hexdigest(), item
