@@ -103,6 +103,14 @@ def test_unknown_exceptions_are_caught_in_one_place() -> None:
     [
         ("mmreward_client", "torch vllm fastapi PIL transformers numpy typer rich"),
         ("mmreward_client.testing", "torch vllm fastapi PIL transformers numpy typer rich pyarrow"),
+        (
+            "mmreward_client.adapters.verl_score",
+            "torch vllm fastapi PIL transformers numpy typer rich pyarrow verl",
+        ),
+        (
+            "mmreward_client.adapters.openrlhf_reward",
+            "torch vllm fastapi PIL transformers numpy typer rich pyarrow openrlhf",
+        ),
         ("mmreward_service.app", "torch vllm transformers mmreward_trainer"),
         ("mmreward_service.reward.spec", "torch vllm fastapi transformers"),
         ("mmreward_service.reward.prompt", "torch vllm fastapi transformers"),

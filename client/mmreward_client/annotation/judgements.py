@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmreward_client.annotation.scores import SideScore
-from mmreward_client.data.source import json_object
+from mmreward_client.annotation.scores import KeyedFile, SideScore, read_lines
 from mmreward_client.errors import InvalidInput
-from mmreward_client.evaluation.resuming import Lines, Origin, ResumedFile
+from mmreward_client.evaluation.resuming import Origin
 from mmreward_client.schema import Comparison, GroupResult
 
 
@@ -48,21 +47,11 @@ class GroupScores:
         return [forward[0] - forward[1], backward[1] - backward[0]]
 
 
-class GroupFile(ResumedFile):
-    """The file, opened for adding groups to those that are in it.
-
-    Raises:
-        OSError: the file cannot be read or written.
-        InvalidInput: it holds groups of another model or of other settings, or another process is
-            writing it.
-    """
+class GroupFile(KeyedFile):
+    """The file, opened for adding groups to those that are in it."""
 
     def __init__(self, path: Path, origin: Origin, keys: Collection[str]) -> None:
-        asked = {(key, 0) for key in keys}
-        super().__init__(path, origin, asked, Lines(_key, _is_whole, "the data", keeps_others=True))
-
-    def holds(self, key: str) -> bool:
-        return (key, 0) in self.answered
+        super().__init__(path, origin, keys, _is_whole)
 
     def add(self, result: GroupResult) -> None:
         """Write a group, or what came instead; once this returns, a kill does not lose it."""
@@ -87,22 +76,8 @@ class GroupFile(ResumedFile):
 
 
 def read_groups(path: Path) -> dict[str, GroupScores]:
-    """The groups by key; of a key that is there twice, the last one.
-
-    Raises:
-        OSError: the file cannot be read.
-        InvalidInput: a line is no group.
-    """
-    groups = {}
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json_object(line)
-                _is_whole(row)
-                groups[_key(row)] = _scores_of(row)
-            except InvalidInput as error:
-                raise InvalidInput(f"{path}:{number}: {error}") from None
-    return groups
+    """The groups by key, as `read_lines`."""
+    return read_lines(path, _scores_of)
 
 
 def _failure_of(result: GroupResult, place: int) -> str | None:
@@ -120,8 +95,9 @@ def _named(one: Comparison) -> str:
 
 
 def _scores_of(row: dict[str, Any]) -> GroupScores:
+    _is_whole(row)
     sides = tuple(
-        SideScore("ok" if score is not None else _status(row["status"]), score, None, error)
+        SideScore("ok" if score is not None else _status(row), score, None, error)
         for score, error in zip(row["scores"], row["errors"], strict=True)
     )
     comparisons = {
@@ -130,15 +106,10 @@ def _scores_of(row: dict[str, Any]) -> GroupScores:
     return GroupScores(sides, comparisons)
 
 
-def _status(of_group: str) -> str:
-    return "partial" if of_group == "ok" else of_group
-
-
-def _key(row: dict[str, Any]) -> str:
-    found = row.get("key")
-    if not isinstance(found, str):
-        raise InvalidInput("`key` is missing: this is no file of groups")
-    return found
+def _status(row: dict[str, Any]) -> str:
+    """Of an answer without a score, in a group that may be good as a whole."""
+    found = str(row.get("status"))
+    return "partial" if found == "ok" else found
 
 
 def _is_whole(row: dict[str, Any]) -> bool:

@@ -8,15 +8,18 @@ found by what was scored, so those of responses that are no longer in the data d
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmreward_client.data.source import json_object
 from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.resuming import Lines, Origin, ResumedFile
 from mmreward_client.schema import ScoreResult
+
+T = TypeVar("T")
+IsAnswered = Callable[[dict[str, Any]], bool]
 
 
 @dataclass(frozen=True)
@@ -29,23 +32,34 @@ class SideScore:
     error: str | None
 
 
-class ScoreFile(ResumedFile):
-    """The file, opened for adding scores to those that are in it.
+class KeyedFile(ResumedFile):
+    """A file whose lines are found by the `key` of what they answer.
+
+    Args:
+        keys: of what is asked about.
+        is_answered: whether a line has its answer; raises InvalidInput if it is no such line.
 
     Raises:
         OSError: the file cannot be read or written.
-        InvalidInput: it holds scores of another model or of other settings, or another process is
+        InvalidInput: it holds answers of another model or of other settings, or another process is
             writing it.
     """
 
-    def __init__(self, path: Path, origin: Origin, keys: Collection[str]) -> None:
+    def __init__(
+        self, path: Path, origin: Origin, keys: Collection[str], is_answered: IsAnswered
+    ) -> None:
         asked = {(key, 0) for key in keys}
-        super().__init__(
-            path, origin, asked, Lines(_key, _has_score, "the data", keeps_others=True)
-        )
+        super().__init__(path, origin, asked, Lines(_key, is_answered, "the data", True))
 
     def holds(self, key: str) -> bool:
         return (key, 0) in self.answered
+
+
+class ScoreFile(KeyedFile):
+    """The file, opened for adding scores to those that are in it."""
+
+    def __init__(self, path: Path, origin: Origin, keys: Collection[str]) -> None:
+        super().__init__(path, origin, keys, _has_score)
 
     def add(self, result: ScoreResult) -> None:
         """Write a score, or what came instead; once this returns, a kill does not lose it."""
@@ -65,30 +79,43 @@ class ScoreFile(ResumedFile):
 
 
 def read_scores(path: Path) -> dict[str, SideScore]:
-    """The scores by key; of a key that is there twice, the last one.
+    """The scores by key, as `read_lines`."""
+    return read_lines(path, _side)
+
+
+def read_lines(path: Path, read: Callable[[dict[str, Any]], T]) -> dict[str, T]:
+    """The answers by key; of a key that is there twice, the last one.
+
+    Args:
+        read: a line as what it says; raises InvalidInput if it is no such line.
 
     Raises:
         OSError: the file cannot be read.
-        InvalidInput: a line is no score.
+        InvalidInput: a line cannot be used; it is named.
     """
-    scores = {}
+    found = {}
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 row = json_object(line)
-                _has_score(row)
-                scores[_key(row)] = SideScore(
-                    str(row.get("status")), row["score"], row.get("score_stderr"), row.get("error")
-                )
+                answer = read(row)
+                found[_key(row)] = answer
             except InvalidInput as error:
                 raise InvalidInput(f"{path}:{number}: {error}") from None
-    return scores
+    return found
+
+
+def _side(row: dict[str, Any]) -> SideScore:
+    _has_score(row)
+    return SideScore(
+        str(row.get("status")), row["score"], row.get("score_stderr"), row.get("error")
+    )
 
 
 def _key(row: dict[str, Any]) -> str:
     found = row.get("key")
     if not isinstance(found, str):
-        raise InvalidInput("`key` is missing: this is no file of scores")
+        raise InvalidInput("`key` is missing: this is no file of `mmreward annotate`")
     return found
 
 
