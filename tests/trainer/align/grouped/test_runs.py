@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 from mmreward_client.testing import Fault, LocalService
-from mmreward_client.testing.answers import Side
 from mmreward_trainer.align.grouped.configuration import GroupedSettings
 from mmreward_trainer.align.grouped.preparation import prepare
 from mmreward_trainer.cli.main import app
