@@ -71,7 +71,7 @@ def services() -> list[Service]:
         ),
         job("unparsed", "UnparsedHigh", traffic=_steady(" [[unparsed]]", every=5)),
         job("drifting", "ScoreDrift", traffic=_drifting),
-        job("first-wins", "OrderInconsistent", traffic=_groups(" [[first_wins]]")),
+        job("first-wins", "OrderInconsistent", traffic=_groups(" [[quality=5]] [[first_wins]]")),
         job("wrong-build", "ParityBroken", "NotReady", traffic=_none, engine=FakeEngine(drift=0.5)),
     ]
 

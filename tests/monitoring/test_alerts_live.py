@@ -57,6 +57,10 @@ class Watched:
         return alerts
 
 
+async def ask_for_alerts(prometheus: Prometheus) -> list[dict[str, Any]]:
+    return await asyncio.to_thread(prometheus.alerts)
+
+
 async def watch(
     folder: Path, chosen: Sequence[Service], is_over: Callable[[Fired, float], bool]
 ) -> Watched:
@@ -76,9 +80,11 @@ async def watch(
         stack.callback(feeling.cancel)
         began = time.monotonic()
         # Before the first scrape nothing is up: half a second of that is a minute on this scale.
-        await asyncio.sleep(3 * SCRAPE_S)
+        await asyncio.sleep(2 * SCRAPE_S)
+        while any("job" not in alert["labels"] for alert in await ask_for_alerts(prometheus)):  # noqa: ASYNC110
+            await asyncio.sleep(SCRAPE_S)
         while not is_over(watched.fired, time.monotonic() - began):
-            for alert in await asyncio.to_thread(Prometheus.alerts, prometheus):
+            for alert in await ask_for_alerts(prometheus):
                 if alert["state"] == "firing":
                     job = alert["labels"].get("job", "")
                     watched.fired[job].add(alert["labels"]["alertname"])
