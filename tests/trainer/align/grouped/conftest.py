@@ -103,13 +103,16 @@ def grpo(policies: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
 
 
 def write_prompts(folder: Path, name: str, numbers: range) -> Path:
-    """JSON lines of prompts with pictures; every second one has a known answer."""
+    """JSON lines of prompts of unequal length with pictures; every second has a known answer."""
     import json
 
     rows = []
     for number in numbers:
         picture(number).save(folder / f"{number}.png")
-        row = {"images": [f"{number}.png"], "prompt": f"What is picture {number}?"}
+        row = {
+            "images": [f"{number}.png"],
+            "prompt": f"What is {number}?" + " Say it." * (number % 3),
+        }
         rows.append(row | ({"answer": "e"} if number % 2 else {}))
     (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder / name

@@ -69,7 +69,9 @@ def prepare(settings: GroupedSettings) -> GroupedParts:
     check_sizes(settings)
     import_trl(with_vllm=settings.rl.use_vllm)
     try:
-        processor = AutoProcessor.from_pretrained(settings.model)
+        # TRL pads prompts on the left, and takes the types of their tokens from the processor:
+        # padded on the right, pictures would be looked for at other tokens.
+        processor = AutoProcessor.from_pretrained(settings.model, padding_side="left")
         config = AutoConfig.from_pretrained(settings.model)
     except (OSError, ValueError) as error:
         raise ConfigError(f"model: {error}") from error
