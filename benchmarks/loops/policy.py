@@ -68,7 +68,11 @@ class Policy:
     @classmethod
     def load(cls, folder: Path) -> Policy:
         from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+        from transformers.utils import logging
 
+        # A reward model's head, which a policy does not have, would be told of at every start.
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
         return cls(model.eval(), AutoTokenizer.from_pretrained(folder))
 

@@ -108,7 +108,7 @@ def run_loops(
     serving = pool.submit(start_service, folder, url, stack)
     policy, rows = folder / "policy", folder / "rows"
     step("policy: learning answers that are partly false")
-    build_policy(policy, seed, PolicyTraining(size.policy_steps), threads=1)
+    build_policy(policy, seed, PolicyTraining(size.policy_steps), threads=1, on_step=told)
     write_corrections(rows / "corrections.jsonl", policy, seed, size.corrections)
     write_preferences(rows / "preferences.jsonl", policy, seed, size.pairs)
     write_questions(rows / "questions.jsonl", "train", seed, size.questions)
@@ -139,6 +139,12 @@ def start_service(folder: Path, url: str | None, stack: ExitStack) -> str:
     _, port = stack.enter_context(service(JUDGE, "float32", log, {"OMP_NUM_THREADS": "1"}))
     step(f"service: ready on port {port}")
     return f"http://127.0.0.1:{port}"
+
+
+def told(number: int, loss: float) -> None:
+    """Progress of the policy's own training."""
+    if number % 25 == 0:
+        step(f"policy: {number} steps, loss {loss:.3f}")
 
 
 def step(text: str) -> None:

@@ -37,7 +37,7 @@ from loops.rows import (
     write_preferences,
     write_questions,
 )
-from loops.short import start_service, step
+from loops.short import start_service, step, told
 from loops.tables import HEADER, row
 from loops.trainings import COMPARISONS, Size, annotate, train
 
@@ -81,7 +81,7 @@ def one_seed(folder: Path, seed: int, size: Size, wanted: list[str], url: str) -
     """Everything of one seed."""
     policy, rows = folder / "policy", folder / "rows"
     step(f"seed {seed}: policy")
-    build_policy(policy, seed, PolicyTraining(size.policy_steps), threads=2)
+    build_policy(policy, seed, PolicyTraining(size.policy_steps), threads=2, on_step=told)
     make_rows(policy, rows, seed, size, url)
     found: dict[str, Any] = {
         "seed": seed,
