@@ -186,6 +186,29 @@ def test_a_score_that_is_no_number_is_not_judged(
     assert figures(judged) == {"pairs": 2, "judged": 0, "unfinished": 2}
 
 
+def test_a_critique_never_holds_the_place_of_a_picture(
+    parts: Parts, pairs: list[EncodedPair]
+) -> None:
+    """A model that would rather write placeholders than anything else: what it writes instead can
+    be read in again, with as many places for pictures as there are pictures."""
+    image = parts.model.config.image_token_id
+    end = parts.encoder.builder.renderer.end_of_turn_id
+
+    def prefer(_module: Any, _inputs: Any, logits: torch.Tensor) -> torch.Tensor:
+        wanted = torch.zeros_like(logits)
+        wanted[..., image], wanted[..., end] = 300.0, 100.0
+        return logits + wanted
+
+    few = [pair for pair in pairs if pair.learns_critiques][:2]
+    hook = parts.model.lm_head.register_forward_hook(prefer)
+    try:
+        written = parts.writer.write(parts.model, few, temperature=1.0)
+    finally:
+        hook.remove()
+    assert written == [([], []), ([], [])]
+    assert image in parts.writer.never
+
+
 def test_batches_of_a_step_are_cut_by_length(pairs: list[EncodedPair]) -> None:
     """No pair is lost or doubled, sizes stay, and the widths add up to the least there can be."""
     batches = [{"pairs": pairs[:5]}, {"pairs": pairs[5:10]}, {"pairs": pairs[10:]}]

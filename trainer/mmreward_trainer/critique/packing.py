@@ -56,6 +56,15 @@ class MediaTokens:
                 types[(ids == token) & mask.bool()] = kind
         return types
 
+    def never_written(self, tokenizer_size: int, vocabulary: int) -> list[int]:
+        """Ids that nothing a model writes in training may hold.
+
+        These placeholders, because a text that is read in again would ask for a picture that is
+        not there, and the padding of the vocabulary, which serving masks, too.
+        """
+        placeholders = [one for one in (self.image, self.video) if one is not None]
+        return [*placeholders, *range(tokenizer_size, vocabulary)]
+
 
 @dataclass(frozen=True)
 class PackedBatch:

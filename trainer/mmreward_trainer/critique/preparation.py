@@ -78,15 +78,16 @@ def prepare(config: CritiqueConfig) -> Parts:
         with_critiques=config.loss.critique > 0,
     )
     rope, sizes = rope_index(model)
+    tokens = media_tokens(model.config)
     packer = Packer(
-        media_tokens(model.config),
+        tokens,
         renderer.end_of_turn_id,
         rope_index=rope,
         rope_arguments=sizes,
         share=config.run.share_prompt and can_share_prompt(model),
     )
-    vocabulary = model.config.get_text_config().vocab_size
-    writer = Writer(encoder, spec.max_critique_tokens, vocabulary)
+    never = tokens.never_written(renderer.tokenizer_size, model.config.get_text_config().vocab_size)
+    writer = Writer(encoder, spec.max_critique_tokens, never)
     if config.lora is not None:
         model = with_adapters(model, config.lora)
     return Parts(spec, processor, model, encoder, packer, writer)

@@ -22,11 +22,12 @@ class Writer:
 
     Attributes:
         max_critique_tokens: with end-of-turn, as the service counts them.
+        never: ids that no critique may hold, see `MediaTokens.never_written`.
     """
 
     encoder: PairEncoder
     max_critique_tokens: int
-    vocabulary: int
+    never: list[int]
 
     @torch.no_grad()
     def write(
@@ -61,8 +62,7 @@ class Writer:
             max_new_tokens=self.max_critique_tokens,
             eos_token_id=end,
             pad_token_id=end,
-            # Ids beyond the tokenizer are padding of the vocabulary; serving masks them, too.
-            suppress_tokens=list(range(renderer.tokenizer_size, self.vocabulary)) or None,
+            suppress_tokens=self.never or None,
             synced_gpus=together,
             use_cache=True,
         )

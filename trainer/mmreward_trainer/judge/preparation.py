@@ -123,14 +123,14 @@ def prepare(config: JudgeConfig) -> Parts:
     )
     vocabulary = model_config.get_text_config().vocab_size
     tokens = media_tokens(model_config)
-    placeholders = [one for one in (tokens.image, tokens.video) if one is not None]
+    never = tokens.never_written(renderer.tokenizer_size, vocabulary)
     return Parts(
         spec=spec,
         processor=processor,
         encoder=encoder,
-        writer=Writer(encoder, room, vocabulary),
+        writer=Writer(encoder, room, never),
         tokens=tokens,
-        never=[*placeholders, *range(renderer.tokenizer_size, vocabulary)],
+        never=never,
     )
 
 

@@ -34,8 +34,7 @@ class GroupedParts:
     """Processor of a run, and what turns its rows into messages.
 
     Attributes:
-        never: ids that no completion may hold: media placeholders, for which there would be no
-            picture in the log-probability pass, and the vocabulary's padding.
+        never: ids that no completion may hold, see `MediaTokens.never_written`.
     """
 
     processor: Any
@@ -79,14 +78,12 @@ def prepare(settings: GroupedSettings) -> GroupedParts:
         raise ConfigError(f"model: {settings.model} holds no vision-language model")
     if processor.chat_template is None:
         raise ConfigError(f"model: {settings.model} has no chat template, which a policy needs")
-    tokens = media_tokens(config)
-    placeholders = [one for one in (tokens.image, tokens.video) if one is not None]
-    padding = range(len(processor.tokenizer), config.get_text_config().vocab_size)
+    vocabulary = config.get_text_config().vocab_size
     data = settings.data
     return GroupedParts(
         processor=processor,
         messages=Messages(ImageLimits(data.max_image_bytes, data.max_image_pixels)),
-        never=[*placeholders, *padding],
+        never=media_tokens(config).never_written(len(processor.tokenizer), vocabulary),
         max_tokens=data.max_tokens,
     )
 
