@@ -141,9 +141,9 @@ def reward_of(result: ScoreResult) -> float:
 def rewards_of(result: GroupResult, *, accept_partial: bool) -> list[float]:
     """Raises NoReward unless each response has its score, and, if asked for, each comparison."""
     if result.status != "ok" and not (result.status == "partial" and accept_partial):
-        failed = [one for one in result.comparisons if one.status != "ok"]
-        said = f"; {len(failed)} comparisons failed: {failed[0].status}" if failed else ""
-        raise NoReward(f"the group has no scores: {result.status}: {result.error}{said}")
+        failed = [one.status for one in result.comparisons if one.status != "ok"]
+        said = result.error or f"{len(failed)} comparisons failed: {', '.join(sorted(set(failed)))}"
+        raise NoReward(f"the group has no scores: {result.status}: {said}")
     scores = [score for score in result.scores if score is not None]
     if len(scores) != len(result.scores):
         raise NoReward(f"{len(result.scores) - len(scores)} of the group have no good comparison")

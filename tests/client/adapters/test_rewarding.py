@@ -68,7 +68,7 @@ def test_partial_groups_are_a_decision():
     group = GroupResult(
         index=0, status="partial", scores=[4.0, 6.0], scores_from=[1, 1], comparisons=[failed]
     )
-    with pytest.raises(NoReward, match="partial: None; 1 comparisons failed: unparsed"):
+    with pytest.raises(NoReward, match="partial: 1 comparisons failed: unparsed"):
         rewards_of(group, accept_partial=False)
     assert rewards_of(group, accept_partial=True) == [4.0, 6.0]
     without = group.model_copy(update={"scores": [4.0, None], "scores_from": [1, 0]})

@@ -194,6 +194,23 @@ async def test_verl_loads_the_manager(verl, settings, service_url, scores, kind,
         )
 
 
+def test_equal_rewards_are_no_advantage_in_verl(verl):
+    """Of each estimator for which a group may be left out: zero for it, not for its neighbour."""
+    import numpy as np
+    from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+
+    manager = pytest.importorskip("mmreward_client.adapters.verl_manager")
+    rewards = torch.zeros(4, 3)
+    rewards[2, 2] = 1.0  # of a group beside the one that was left out
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1], [1, 1, 0]]).float()
+    for name in manager.GROUP_RELATIVE:
+        advantages, _ = get_adv_estimator_fn(name)(
+            token_level_rewards=rewards, response_mask=mask, index=np.array(["a", "a", "b", "b"])
+        )
+        assert advantages[:2].abs().max() == 0, name
+        assert advantages[2:].abs().max() > 0, name
+
+
 def _config(**reward):
     from omegaconf import OmegaConf
 
