@@ -2,7 +2,7 @@
 
     make monitoring                              until Ctrl-C
     make monitoring ARGS="--seconds 60"          for a minute
-    make monitoring ARGS="--seconds 400 --pictures docs"
+    make monitoring ARGS="--seconds 400 --pictures runs/pictures"
 
 Starts the bundled model, callers that score, compare and rank, and a Prometheus that scrapes both
 and evaluates the rules; prints their addresses; stops them all in the end. Everything listens on
