@@ -147,7 +147,8 @@ def test_a_changed_model_stops_before_a_wrong_step(
 
 def test_pairs_without_margin_are_dropped_and_counted(service: LocalService, build: Build) -> None:
     """Nulls and lost calls alike, by reason; the log line of the step counts them, too."""
-    source = ServiceMargins([service.url], look_ahead=1, timeout_s=30.0)
+    # One request at a time: which fault meets which batch is then certain.
+    source = ServiceMargins([service.url], look_ahead=1, concurrency=1, timeout_s=30.0)
     trainer = build(source, max_steps=3, gradient_accumulation_steps=1)
     service.script(Fault("null", status="truncated"), None, Fault("overloaded", retry_after_s=60))
     trainer.train()
