@@ -5,12 +5,13 @@
 Three services share one engine in one process: one records, two do not. All get the same requests,
 one after the other within a round, in an order that changes from round to round. The two silent
 ones are alike: their ratio shows what this machine can tell apart at all. vLLM's own metrics are
-on in all of them.
+on in all of them. Ctrl-C ends the measurement and keeps its complete rounds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import statistics
@@ -18,6 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,26 +61,50 @@ def main(
         work = held_out_judgements(requests)
         bodies.write_text("\n".join(request_body(one, None) for one in work), encoding="utf-8")
         with (logs / "mmreward_metrics_cost.log").open("w", encoding="utf-8") as log:
-            measured = asyncio.run(
-                compare(folder, bodies, dtype, rounds, requests, concurrency, log)
-            )
+            measured = Measured()
+            # Whoever has waited long enough gets the rounds that are complete.
+            with contextlib.suppress(KeyboardInterrupt):
+                asyncio.run(
+                    compare(measured, folder, bodies, dtype, rounds, requests, concurrency, log)
+                )
+    counted = measured.complete_rounds()
+    if counted < 2:
+        raise typer.Exit(1)
     result = {
         "machine": machine,
         "engine": engine,
         "model": folder.name if folder else "none",
         "parameters": parameters(folder) if folder else 0,
         "dtype": dtype,
-        "rounds": rounds,
+        "rounds": counted,
         "requests_per_run": requests,
         "concurrency": concurrency,
-        **summary(measured["seconds"], measured["cpu_s"], requests),
-        "scrape": measured["scrape"],
+        **summary(measured.seconds, measured.cpu_s, requests),
+        "scrape": measured.scrape,
         "microseconds_per_recording": recordings(loops),
     }
     report(result, output)
 
 
+@dataclass
+class Measured:
+    """Seconds and CPU seconds of each service's runs in the order of the rounds; then the page."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in KINDS})
+    cpu_s: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in KINDS})
+    scrape: dict[str, Any] = field(default_factory=dict)
+
+    def complete_rounds(self) -> int:
+        """Leaves those alone; the first run of each is the warm-up and goes, too."""
+        counted = max(0, min(map(len, self.seconds.values())) - 1)
+        for runs in (self.seconds, self.cpu_s):
+            for name, values in runs.items():
+                runs[name] = values[1 : 1 + counted]
+        return counted
+
+
 async def compare(
+    measured: Measured,
     folder: Path | None,
     bodies: Path,
     dtype: str,
@@ -86,9 +112,8 @@ async def compare(
     requests: int,
     concurrency: int,
     log: Any,
-) -> dict[str, Any]:
-    """Seconds and CPU seconds of each service's runs, in the order of the rounds."""
-    cpu_s: dict[str, list[float]] = {name: [] for name in KINDS}
+) -> None:
+    """Start everything, and put what was measured into `measured` as it comes."""
     with (
         worker("twins.py", str(folder or "fake"), dtype, *KINDS.values(), log=log) as services,
         worker("load.py", log=log) as load,
@@ -107,24 +132,20 @@ async def compare(
             async def run() -> float:
                 before = tree_cpu_s(services.pid)["own"]
                 one = await asyncio.to_thread(load.ask, {**order, "port": ports[name]})
-                cpu_s[name].append(tree_cpu_s(services.pid)["own"] - before)
+                measured.cpu_s[name].append(tree_cpu_s(services.pid)["own"] - before)
                 if sum(one["statuses"].values()) != requests or set(one["statuses"]) != {"ok"}:
                     raise RuntimeError(f"not all requests were scored: {one['statuses']}")
-                return float(one["wall_s"])
+                measured.seconds[name].append(float(one["wall_s"]))
+                return measured.seconds[name][-1]
 
             return run
 
-        # The same requests every time: after the warm-up all find the same in the engine's caches.
-        seconds = await interleave({name: variant(name) for name in KINDS}, rounds)
-        scrape = {
+        measured.scrape = {
             name: scrape_ms(ports["with"], accept)
             for name, accept in (("text", "*/*"), ("openmetrics", "application/openmetrics-text"))
         }
-    return {
-        "seconds": seconds,
-        "cpu_s": {name: values[-rounds:] for name, values in cpu_s.items()},
-        "scrape": scrape,
-    }
+        # The same requests every time: after the warm-up all find the same in the engine's caches.
+        await interleave({name: variant(name) for name in KINDS}, rounds)
 
 
 def scrape_ms(port: int, accept: str) -> dict[str, Any]:
