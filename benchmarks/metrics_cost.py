@@ -175,7 +175,7 @@ def summary(
         "share_of_without": {
             name: {
                 **ratio(throughput[name], base),
-                "mean": round(statistics.fmean(logs := _logs(throughput[name], base)) + 1, 4),
+                "mean": round(math.exp(statistics.fmean(logs := _logs(throughput[name], base))), 4),
                 "standard_error": round(statistics.stdev(logs) / math.sqrt(len(logs)), 4),
             }
             for name in KINDS
