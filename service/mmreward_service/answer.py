@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from mmreward_service.errors import CallerHungUp
+from mmreward_service.errors import CallerHungUp, RefusedError
 from mmreward_service.hangup import unless_hung_up
 from mmreward_service.intake import AnyRequest, parse_body
 from mmreward_service.pipeline import Result, Run
@@ -107,7 +107,7 @@ class ItemLines(Response):
     """Each item as a line when it is finished, then a line with everything else.
 
     The status is on its way before the first item is finished, so a deadline or an engine that
-    stops is reported by each item from here on.
+    stops is reported by each item from here on, and counted as it is without a stream.
     """
 
     media_type = NDJSON
@@ -135,6 +135,7 @@ class ItemLines(Response):
         await self.run.serve(write)
         summary = self.run.summary()
         note(self.request, self.run, results)
+        self._note_status_in_the_end()
         last = LastLine(
             id=summary.id,
             model=summary.model,
@@ -144,6 +145,13 @@ class ItemLines(Response):
         )
         await _write_line(send, last)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _note_status_in_the_end(self) -> None:
+        """For log and metrics: what the one document would have been refused with, if with any."""
+        try:
+            self.run.raise_if_nothing_was_served()
+        except RefusedError as error:
+            self.request.state.status_in_the_end = error.status
 
 
 async def _write_line(send: Send, model: BaseModel) -> None:

@@ -25,7 +25,11 @@ _PROBES = ("/health", "/ready", "/metrics")
 
 
 class RequestContext:
-    """Names the request, answers for what nobody else caught, writes its log line and metrics."""
+    """Names the request, answers for what nobody else caught, writes its log line and metrics.
+
+    Where an answer fails after its first byte, the status that was sent is no longer what became of
+    the request. What it would have been is left in the state as `status_in_the_end`.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
@@ -62,10 +66,11 @@ class RequestContext:
                 line("fault", request_id=request_id, error=type(cause).__name__, at=place(cause))
             )
             if status is not None:
+                state["status_in_the_end"] = error.status
                 raise  # half an answer is out: the server has to break the connection
             await json_response(error.reply(request_id), 500)(scope, receive, send_with_id)
         finally:
-            code = _HUNG_UP if cut_off else status or 500
+            code = _HUNG_UP if cut_off else state.get("status_in_the_end") or status or 500
             self._record(scope, request_id, code, time.monotonic() - began)
 
     def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:

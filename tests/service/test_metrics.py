@@ -6,11 +6,15 @@ import asyncio
 from typing import Any
 
 import httpx2
+import pytest
 from mmreward_service.engine.fake import FakeEngine
-from mmreward_service.metrics import service_levels
+from mmreward_service.errors import InternalError
+from mmreward_service.metrics import Metrics, service_levels
+from mmreward_service.middleware import RequestContext
 from prometheus_client.parser import text_string_to_metric_families
 from service_kit import KEY, serving
 from service_kit.scraping import gain, samples, value_in
+from starlette.types import Message, Receive, Scope, Send
 
 
 async def test_requests_and_items_are_counted_by_outcome(
@@ -33,6 +37,52 @@ async def test_requests_and_items_are_counted_by_outcome(
     assert gained("mmreward_items_total", model="fake", status="internal") == 0
     for stage in ("queue", "decode", "prompt", "engine", "parse"):
         assert gained("mmreward_stage_duration_seconds_count", stage=stage) == 1
+
+
+@pytest.mark.parametrize(("deadline_ms", "outcome"), [(None, "error"), (1, "deadline")])
+async def test_a_stream_that_serves_nothing_is_no_success(
+    item: dict[str, Any], deadline_ms: int | None, outcome: str
+) -> None:
+    """Its 200 was out before: what counts is what the same request comes to without a stream."""
+    body = {"items": [{**item, "response": "[[dead]]"}], "deadline_ms": deadline_ms}
+    for accept in ("application/json", "application/x-ndjson"):
+        # One picture has room, and another request holds it: no item reaches the engine in time.
+        async with serving(FakeEngine(), max_pixels_in_flight=28 * 28) as client:
+            slow = {**item, "response": "[[slow]]"}
+            holder = asyncio.create_task(client.post("/v1/score", json={"items": [slow]}))
+            if deadline_ms is None:
+                holder.cancel()
+            await asyncio.sleep(0.1)
+            before = await samples(client)
+            await client.post("/v1/score", json=body, headers={"Accept": accept})
+            gained = gain(before, await samples(client))
+            holder.cancel()
+            await asyncio.gather(holder, return_exceptions=True)
+        assert gained("mmreward_requests_total", route="/v1/score", outcome=outcome) == 1, accept
+        assert gained("mmreward_requests_total", route="/v1/score", outcome="ok") == 0, accept
+
+
+async def test_an_answer_that_breaks_off_is_an_error() -> None:
+    """A fault after the first byte: the connection is broken, and the status was 200."""
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("in the middle")
+
+    async def nowhere(message: Message) -> None:
+        pass
+
+    async def nothing() -> Message:
+        return {"type": "http.request"}
+
+    metrics = Metrics(1)
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    with pytest.raises(InternalError):
+        await RequestContext(broken, metrics)(scope, nothing, nowhere)
+    value = metrics.registry.get_sample_value
+    labels = {"route": "unmatched"}
+    assert value("mmreward_requests_total", labels | {"outcome": "error"}) == 1
+    assert value("mmreward_requests_total", labels | {"outcome": "ok"}) is None
 
 
 async def test_series_exist_before_anything_happens(client: httpx2.AsyncClient) -> None:
