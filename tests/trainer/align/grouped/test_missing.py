@@ -64,8 +64,9 @@ def test_a_missing_completion_has_no_part_beside_another_reward(
     trainer = grpo([reward_of(service), other], loss_type=loss)
     batch = scored(trainer)
     assert batch["advantages"][:4].tolist() == [0.0] * 4
-    assert batch["completion_mask"][:4].sum() == 0
-    assert batch["completion_mask"][4:].sum() == batch["num_items_in_batch"] > 0
+    learned = batch["completion_mask"] * batch["tool_mask"]
+    assert learned[:4].sum() == 0
+    assert learned[4:].sum() == batch["num_items_in_batch"] > 0
     assert trainer._metrics["train"]["completions/left_out"] == [0.5]
     before = gradients(trainer, batch)
     assert max(float(one.abs().max()) for one in before.values()) > 0
@@ -87,3 +88,24 @@ def test_a_step_without_any_reward_moves_nothing(
     batch = scored(trainer)
     assert all(float(one.abs().max()) == 0 for one in gradients(trainer, batch).values())
     assert "What is" not in caplog.text
+
+
+def test_a_missing_completion_is_read_as_it_was_written(grpo: Grpo, service: LocalService) -> None:
+    """Its tokens stay in the attention: without them its log-probabilities are others than those
+    of the reference, for a sharp policy by so much that the divergence is infinite, and infinity
+    times a mask of 0 is NaN."""
+    service.script(Fault("null", status="unparsed"), None)
+    trainer = grpo(reward_of(service))
+    batch = scored(trainer)
+    read = trainer._get_per_token_logps_and_entropies
+    found: list[torch.Tensor] = []
+
+    def reading(*arguments: Any, **named: Any) -> Any:
+        values = read(*arguments, **named)
+        found.append(values[0].detach())
+        return values
+
+    trainer._get_per_token_logps_and_entropies = reading
+    gradients(trainer, batch)
+    # The policy has not moved from its reference yet.
+    torch.testing.assert_close(found[0], batch["ref_per_token_logps"])

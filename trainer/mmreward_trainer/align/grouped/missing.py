@@ -47,10 +47,12 @@ class LeavesMissingOut:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
         start = self.accelerator.process_index * len(inputs)
         stays = ~self._left_out[start : start + len(inputs)]
-        mask = output["completion_mask"] * stays[:, None].to(output["completion_mask"])
-        output["completion_mask"] = mask
-        counted = mask * output["tool_mask"] if "tool_mask" in output else mask
-        output["num_items_in_batch"] = self.accelerator.gather(counted.sum()).sum()
+        mask = output["completion_mask"]
+        # TRL's mask of the loss alone. `completion_mask` is that of the attention, too: a text that
+        # is read without its own tokens has other log-probabilities than its reference.
+        learned = output.get("tool_mask", torch.ones_like(mask)) * stays[:, None].to(mask)
+        output["tool_mask"] = learned
+        output["num_items_in_batch"] = self.accelerator.gather((mask * learned).sum()).sum()
         mode = "train" if self.model.training else "eval"
         share = float(self._left_out.float().mean())
         self._metrics[mode]["completions/left_out"].append(share)
