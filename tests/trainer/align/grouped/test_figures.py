@@ -120,6 +120,21 @@ def test_falling_accuracy_alone_is_no_sign_of_hacking() -> None:
     assert not crossed(lines(10, **falling), Thresholds(first_lines=3, recent_lines=2), step=10)
 
 
+@pytest.mark.parametrize("lost", [1, 8])
+def test_a_step_without_any_reward_is_in_no_mean(lost: int) -> None:
+    """TRL logs NaN for it, which nothing is smaller than: the reward would seem to have risen."""
+
+    def reward(i: int) -> float:
+        return float("nan") if i == lost else 1.0 - 0.05 * i
+
+    limits = Thresholds(first_lines=3, recent_lines=2)
+    falling = {"hacking/accuracy": lambda i: 0.9 - 0.05 * i, "reward": reward}
+    assert not crossed(lines(10, **falling), limits, step=10)
+    rising = falling | {"reward": lambda i: -reward(i)}
+    [found] = crossed(lines(10, **rising), limits, step=10)
+    assert "nan" not in found.text
+
+
 def test_a_warning_is_told_once_and_anew_after_it_was_gone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

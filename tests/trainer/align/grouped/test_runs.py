@@ -214,3 +214,14 @@ def test_two_processes_of_trl_share_a_group(policies: Any, data: Path, tmp_path:
         assert "no whole groups of 4" in done.stdout + done.stderr
         assert len(service.asked) == 6
     assert len(history(tmp_path / "two")) == 2
+
+
+def test_a_step_without_any_reward_is_null_in_the_history(tmp_path: Path) -> None:
+    """TRL logs NaN, which is no JSON."""
+    from mmreward_trainer.align.grouped.run import write_history
+
+    write_history([{"step": 1, "reward": float("nan")}, {"step": 2, "reward": 3.0}], tmp_path)
+    text = (tmp_path / "history.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text) == [{"step": 1, "reward": None}, {"step": 2, "reward": 3.0}]
+    assert (tmp_path / "curves.png").is_file()

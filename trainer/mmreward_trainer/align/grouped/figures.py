@@ -17,6 +17,7 @@ NAME is the reward function's. TRL averages each over the calls and processes of
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,13 +125,18 @@ class Figures:
 
 def first_mean(history: Iterable[Mapping[str, Any]], name: str, lines: int) -> float | None:
     """Mean of the first lines of the log that hold a value of this name; None if none does."""
-    found = []
+    found: list[float] = []
     for line in history:
-        if line.get(name) is not None:
-            found.append(float(line[name]))
+        found += values_of(line, name)
         if len(found) == lines:
             break
     return statistics.fmean(found) if found else None
+
+
+def values_of(line: Mapping[str, Any], name: str) -> list[float]:
+    """The value of this name, if the line holds one: of a step without any reward TRL logs NaN."""
+    value = line.get(name)
+    return [] if value is None or not math.isfinite(value) else [float(value)]
 
 
 def _nulls(outcomes: Sequence[Outcome]) -> dict[str, float]:

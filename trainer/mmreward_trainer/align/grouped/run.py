@@ -9,6 +9,7 @@ OUTPUT/run/           config.json, service.json (the model it insists on), data/
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict
@@ -100,7 +101,7 @@ def train_grouped(
             "steps": trainer.state.global_step,
             "rows": train.report,
             "validation_rows": None if validation is None else validation.report,
-            "validation": found,
+            "validation": None if found is None else _told(found),
             "fingerprint": fingerprint,
             "since_start_or_resume": {**reward.counts, **reward.tally.counts},
             "warnings": warnings_of(folder),
@@ -160,9 +161,18 @@ def warnings_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def write_history(history: list[dict[str, Any]], folder: Path) -> None:
-    """The log as JSON and as curves."""
-    replace_file(folder / "history.json", json.dumps(history, indent=1) + "\n")
-    draw_curves(history, folder / "curves.png", PANELS)
+    """The log as JSON and as curves; null where there was no value."""
+    told = [_told(line) for line in history]
+    replace_file(folder / "history.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
+    draw_curves(told, folder / "curves.png", PANELS)
+
+
+def _told(line: dict[str, Any]) -> dict[str, Any]:
+    """A line without NaN, which is no JSON: what TRL logs of a step without any reward."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in line.items()
+    }
 
 
 class _Keeper(TrainerCallback):  # type: ignore[misc]

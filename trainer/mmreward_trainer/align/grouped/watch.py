@@ -15,7 +15,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from mmreward_trainer.align.grouped.figures import first_mean
+from mmreward_trainer.align.grouped.figures import first_mean, values_of
 
 _LOG = logging.getLogger(__name__)
 Lines = Sequence[Mapping[str, Any]]
@@ -140,7 +140,7 @@ def _accuracy(lines: Lines, limits: Thresholds, step: int) -> list[Warned]:
 
 
 def _recent(lines: Lines, key: str, count: int) -> float | None:
-    values = [float(line[key]) for line in lines[-count:] if line.get(key) is not None]
+    values = [value for line in lines[-count:] for value in values_of(line, key)]
     return statistics.fmean(values) if values else None
 
 
