@@ -10,7 +10,7 @@ WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loops test soak serve monitoring lint clean
+.PHONY: help setup prometheus demo loops test soak serve monitoring lint clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -18,24 +18,27 @@ help:  ## show this list
 setup:  ## prepare .venv (quick when nothing is missing)
 	@scripts/setup --flavour $(FLAVOUR)
 
+prometheus: setup  ## a real Prometheus for tests and monitoring; goes on without where there is none
+	@$(BIN)/python scripts/prometheus_programs.py .venv/prometheus
+
 demo: setup  ## score real digits with the bundled model, through the real service
 	@$(BIN)/python examples/demo.py $(ARGS)
 
 loops: setup  ## train a small policy in all three loops, the service in another process
 	@$(BIN)/python benchmarks/loops/short.py $(ARGS)
 
-test: lint  ## lint, type-check and run every test that fits in a quarter of an hour
+test: lint prometheus  ## lint, type-check and run every test that fits in a quarter of an hour
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		-m "not soak and not gpu" $(ARGS)
 
-soak: setup  ## the long tests, then every benchmark (about an hour on a quiet machine)
+soak: setup prometheus  ## the long tests, then every benchmark (about an hour on a quiet machine)
 	$(BIN)/python -m pytest -m soak $(ARGS)
 	PYTHON=$(BIN)/python benchmarks/run_all.sh
 
 serve: setup  ## keep the bundled model serving on 127.0.0.1:8000
 	$(BIN)/mmreward-serve models/digits-judge $(ARGS)
 
-monitoring: setup  ## the bundled model under demo load, with a real Prometheus, until Ctrl-C
+monitoring: setup prometheus  ## the bundled model under demo load, with a real Prometheus, until Ctrl-C
 	@$(BIN)/python monitoring/run.py $(ARGS)
 
 lint: setup  ## ruff and mypy

@@ -33,7 +33,6 @@ STAMPED_FILES = (
     "scripts/setup",
     "scripts/environment.py",
     "scripts/torchvision_operators.py",
-    "scripts/prometheus_programs.py",
 )
 OPERATORS_MODULE = "mmreward_torchvision_operators"
 INTERESTING_PIP_LINE = re.compile(r"^\s*(Collecting|Downloading|Building|Installing|Preparing) ")
@@ -242,14 +241,6 @@ class Environment:
         subprocess.run(command, capture_output=True, check=True)
         return f"{' and '.join(dropped)} cannot load beside the CPU torch, nor are needed: removed"
 
-    def provide_prometheus(self) -> str:
-        """For the tests of the monitoring. The set-up is whole without it, too."""
-        script = self.root / "scripts" / "prometheus_programs.py"
-        command = [sys.executable, str(script), str(self.folder / "prometheus")]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        lines = (answer.stdout or answer.stderr).strip().splitlines()
-        return lines[-1] if lines else "no Prometheus for the tests"
-
 
 def write_through(lines: Iterator[str], log) -> Iterator[str]:
     for line in lines:
@@ -300,8 +291,6 @@ def set_up(environment: Environment, flavour: str) -> None:
     if flavour == "cpu":
         say(environment.drop_unloadable_audio())
         say(environment.settle_torchvision())
-    if not environment.runtime:
-        say(environment.provide_prometheus())
     environment.write_stamp(flavour)
     say("done")
 

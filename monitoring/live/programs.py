@@ -1,6 +1,6 @@
-"""Where Prometheus's programs are: fetched by the set-up into `.venv`, or installed.
+"""Where Prometheus's programs are: fetched into `.venv`, or installed.
 
-`scripts/setup` unpacks the system's own packages below `.venv/prometheus`, where nothing is
+`make prometheus` unpacks the system's own packages below `.venv/prometheus`, where nothing is
 installed for anybody else; where it could not, it left the reason there.
 """
 
@@ -29,5 +29,7 @@ def find(name: str) -> Path:
         return fetched
     if installed := shutil.which(name):
         return Path(installed)
-    reason = REASON.read_text(encoding="utf-8").strip() if REASON.is_file() else "run make setup"
+    reason = (
+        REASON.read_text(encoding="utf-8").strip() if REASON.is_file() else "run make prometheus"
+    )
     raise Absent(f"{name} is not on this machine: {reason}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import shutil
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -47,6 +50,32 @@ def test_a_refusal_is_the_reason(
     folder = tmp_path / "prometheus"
     assert "apt-get: E: no such package" in fetching.provide(folder)
     assert [path.name for path in folder.iterdir()] == [fetching.REASON]
+    (tmp_path / "apt-get").write_text("#!/bin/sh\n")
+    assert f"no such package (to try again: rm {folder}" in fetching.provide(folder)
+    (folder / fetching.REASON).unlink()
+    assert "the packages hold no prometheus" in fetching.provide(folder)
+
+
+def test_a_source_that_never_answers_is_given_up(
+    fetching: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One patience for all steps together."""
+    for name in ("apt-get", "dpkg-deb"):
+        (tmp_path / name).write_text(f"#!/bin/sh\nexec {shutil.which('sleep')} 30\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(fetching, "TIMEOUT_S", 0.5)
+    began = time.monotonic()
+    assert "apt-get: TimeoutExpired" in fetching.provide(tmp_path / "prometheus")
+    assert time.monotonic() - began < 20
+
+
+def test_who_only_scores_downloads_no_prometheus(root: Path) -> None:
+    """Neither the set-up nor `make demo` asks for it; the tests and `make monitoring` do."""
+    assert "prometheus" not in (root / "scripts" / "environment.py").read_text()
+    rules = re.findall(r"^(\w+):([^#\n=]*)", (root / "Makefile").read_text(), re.MULTILINE)
+    asking = {target for target, needs in rules if "prometheus" in needs.split()}
+    assert asking == {"test", "soak", "monitoring"}
 
 
 def test_what_is_there_is_kept(fetching: ModuleType, tmp_path: Path) -> None:
