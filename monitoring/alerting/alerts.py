@@ -16,6 +16,7 @@ from mmreward_service.startup import FULL_PRECISION_TOLERANCE, HALF_PRECISION_TO
 from alerting.clock import Clock
 
 ENOUGH_REQUESTS = 20
+ENOUGH_TEXTS = 20
 ENOUGH_PAIRS = 50
 ENOUGH_SCORES = 100
 """Below these a share says little, and one bad request of two would wake somebody."""
@@ -73,14 +74,18 @@ def alert_rules(clock: Clock, runbooks: str) -> dict[str, list[Rule]]:
             "10m",
             "warning",
             "{{ $labels.job }} turns more than 5 % of its requests away.",
-            f"job:mmreward_request_overloaded:ratio_rate5m > {OVERLOADED}",
+            f"job:mmreward_request_overloaded:ratio_rate5m > {OVERLOADED}\n"
+            f"and job:mmreward_requests:increase1h >= {ENOUGH_REQUESTS}",
         ),
         alert(
             "RewardEngineStalled",
             "2m",
             "critical",
             "The engine of {{ $labels.instance }} has questions and answers none.",
-            f"max by (job, instance) (mmreward_engine_silence_seconds) > {silence_s:g}\n"
+            # The silence is 0 between requests that end by their deadline, one after another.
+            "max by (job, instance) "
+            f"(max_over_time(mmreward_engine_silence_seconds[{clock.window('5m')}])) "
+            f"> {silence_s:g}\n"
             "or sum by (job, instance) (vllm:num_requests_waiting) > 0\n"
             "and sum by (job, instance) (vllm:num_requests_running) == 0",
         ),
@@ -91,7 +96,8 @@ def alert_rules(clock: Clock, runbooks: str) -> dict[str, list[Rule]]:
             "15m",
             "warning",
             "More than 2 % of the texts of {{ $labels.model }} have no score to read.",
-            f"job_model:mmreward_critiques_unread:ratio_rate15m > {UNREAD}",
+            f"job_model:mmreward_critiques_unread:ratio_rate15m > {UNREAD}\n"
+            f"and job_model:mmreward_critiques:increase15m >= {ENOUGH_TEXTS}",
         ),
         alert(
             "RewardScoreDrift",

@@ -78,6 +78,10 @@ def _quality(clock: Clock) -> list[Rule]:
             "job_model:mmreward_critiques_unread:ratio_rate15m",
             f"{texts}{{{unread}}}[{quarter}]))\n/ ({texts}[{quarter}])) > 0)",
         ),
+        _rule(
+            "job_model:mmreward_critiques:increase15m",
+            f"sum by (job, model) (increase(mmreward_critiques_total[{quarter}]))",
+        ),
         _rule("job:mmreward_preference_swap:increase1h", f"{swaps}[{hour}]))"),
         _rule(
             "job:mmreward_preference_swap:consistent_ratio1h",

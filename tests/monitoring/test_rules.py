@@ -118,6 +118,12 @@ FIRES: dict[str, Case] = {
         "10m",
         [JOB | CRITICAL],
     ),
+    "silence in pieces, by deadlines": (
+        "RewardEngineStalled",
+        series("mmreward_engine_silence_seconds", "0 60 0 100 0 130 0 160 0 190 0 220 0 250"),
+        "11m",
+        [JOB | CRITICAL],
+    ),
     "idle engine with a queue": (
         "RewardEngineStalled",
         engine("3x60", "0x60"),
@@ -174,6 +180,12 @@ SILENT: dict[str, Case] = {
         [],
     ),
     "in time": ("RewardLatencyBudgetBurn", durations("0+199x400", "0+200x400"), "90m", []),
+    "a night of few requests, half of them turned away": (
+        "RewardOverloaded",
+        requests("0+0.1x60", overloaded="0+0.1x60"),
+        "40m",
+        [],
+    ),
     "rarely full": ("RewardOverloaded", requests("0+98x60", overloaded="0+2x60"), "40m", []),
     "long critiques": (
         "RewardEngineStalled",
@@ -182,6 +194,12 @@ SILENT: dict[str, Case] = {
         [],
     ),
     "a queue behind a busy engine": ("RewardEngineStalled", engine("3x60", "8x60"), "40m", []),
+    "a night of few texts, half of them unread": (
+        "RewardUnparsedHigh",
+        {key: values.replace("+90x", "+0.2x") for key, values in critiques("0+0.2x60").items()},
+        "50m",
+        [],
+    ),
     "few unparsed": ("RewardUnparsedHigh", critiques("0+1x60"), "40m", []),
     "no drift": ("RewardScoreDrift", scores("0+10x120"), "100m", []),
     "a day with few scores": (
