@@ -47,6 +47,14 @@ def test_nothing_is_reachable_from_elsewhere(compose: dict[str, Any]) -> None:
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
 
 
+def test_nobody_logs_in_to_grafana(compose: dict[str, Any]) -> None:
+    """Its first administrator has a password that all know: neither form nor API takes it."""
+    environment = compose["services"]["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert environment["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+    assert environment["GF_AUTH_BASIC_ENABLED"] == "false"
+
+
 def test_images_are_pinned(compose: dict[str, Any]) -> None:
     """A version each, or built from here."""
     for name, service in compose["services"].items():
