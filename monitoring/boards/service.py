@@ -161,7 +161,7 @@ _SATURATION = Row(
         ),
         lines(
             "Silence of the engine",
-            "How long the engine has had questions without answering any, by replica.",
+            "How long the engine has had questions without a sign of work, by replica.",
             "s",
             {"{{instance}}": f"max by (instance)(mmreward_engine_silence_seconds{{{SERVICE}}})"},
             width=6,

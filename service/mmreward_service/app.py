@@ -83,7 +83,7 @@ def create_app(
 
 def _assemble(settings: Settings, engine: Engine, metrics: Metrics) -> Service:
     admission = Admission(settings.max_in_flight, settings.retry_after_s)
-    watch = EngineWatch()
+    watch = EngineWatch(lambda: engine.tokens_done)
     readiness = Readiness(
         metrics,
         watch,

@@ -131,7 +131,7 @@ class EngineStopped(NotReady):
 
 
 class EngineStalled(NotReady):
-    """The engine lives and has questions, and has answered none for too long."""
+    """The engine lives and has questions, and has done nothing for too long."""
 
     default_code = "engine_stalled"
 

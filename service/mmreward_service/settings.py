@@ -84,7 +84,8 @@ class Settings(BaseSettings):
     max_deadline_s: PositiveFloat = 3600.0
     retry_after_s: PositiveInt = 2
     drain_s: PositiveInt = 30
-    # Without an answer of the engine for so long, although it has questions: /ready is 503.
+    # Without an answer or a token of the engine for so long, although it has questions: /ready is
+    # 503.
     stall_after_s: PositiveFloat = 120.0
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -110,7 +110,7 @@ class Readiness:
         self.engine_stopped = False
         if self._is_stalled:
             raise EngineStalled(
-                f"the engine has answered nothing for {self._watch.silence_s:.0f} s, "
+                f"the engine has questions and has done nothing for {self._watch.silence_s:.0f} s, "
                 f"stall_after_s is {self._stall_after_s:g}",
                 retry_after_s=self._retry_after_s,
             )

@@ -82,6 +82,7 @@ class FakeEngine:
         self.running = 0
         self.finished = 0
         self.aborted = 0
+        self.tokens_done = 0.0
         self.pictures_seen: list[Image.Image] = []
         self._seconds_per_token = seconds_per_token
         self._start_s = start_s
@@ -165,6 +166,7 @@ class FakeEngine:
                 finally:
                     self.running -= 1
             self.finished += 1
+            self.tokens_done += tokens
         except asyncio.CancelledError:
             self.aborted += 1
             raise

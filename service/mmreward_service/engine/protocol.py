@@ -137,6 +137,11 @@ class Engine(Protocol):
         """What the scores depend on, `fingerprint` among it."""
         ...
 
+    @property
+    def tokens_done(self) -> float:
+        """Tokens computed so far, those of unfinished texts among them: a sign of work."""
+        ...
+
     async def start(self) -> None:
         """Load the model; returns when it can serve."""
         ...

@@ -32,7 +32,7 @@ class Saturation:
         )
         self._silence = gauge(
             "mmreward_engine_silence_seconds",
-            "How long the engine has had questions without answering any, 0 while it has none.",
+            "How long the engine has had questions without a sign of work, 0 while it has none.",
         )
         self._last_completion = gauge(
             "mmreward_last_completion_timestamp_seconds",

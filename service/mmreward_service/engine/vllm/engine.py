@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client import REGISTRY
+
 from mmreward_service.engine.protocol import (
     CritiqueJob,
     EngineDead,
@@ -55,6 +57,7 @@ logger = logging.getLogger(__name__)
 
 _GIB = 1 << 30
 _ATTEMPTS = 3
+_TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 
 
 class VllmEngine:
@@ -151,6 +154,15 @@ class VllmEngine:
     @property
     def provenance(self) -> dict[str, Any]:
         return self._provenance
+
+    @property
+    def tokens_done(self) -> float:
+        """vLLM's own count, made at every step; only final outputs leave `generate`.
+
+        It stands still where `engine_args` switch vLLM's statistics off.
+        """
+        counted = REGISTRY.restricted_registry(_TOKENS).collect()
+        return sum(sample.value for metric in counted for sample in metric.samples)
 
     async def start(self) -> None:
         """Load the model. The event loop stays free, so that /health answers meanwhile."""
