@@ -120,6 +120,24 @@ def test_a_resumed_run_asks_for_what_is_left(
     other.close()
 
 
+def test_validation_before_resuming_keeps_the_model_of_the_run(
+    service: LocalService, build: Build, tmp_path: Path
+) -> None:
+    """Held-out pairs may be judged by the new model; the training goes on with the old or not."""
+    first = ServiceMargins([service.url])
+    build(first, max_steps=2, save_strategy="steps", save_steps=1).train()
+    first.close()
+    service.fingerprint = "new weights"
+    source = ServiceMargins([service.url])
+    trainer = build(source)
+    assert trainer.evaluate()["eval_pairs/used"] == 3
+    with pytest.raises(MarginServiceError, match="begun with margins of the model local-service"):
+        trainer.train(resume_from_checkpoint=str(tmp_path / "a" / "out" / "checkpoint-1"))
+    source.close()
+    kept = json.loads((tmp_path / "a" / "out" / "margin-model.json").read_text())
+    assert kept == {"fingerprint": "local-service"}
+
+
 def test_a_changed_model_stops_before_a_wrong_step(
     service: LocalService, build: Build, tmp_path: Path
 ) -> None:

@@ -106,7 +106,7 @@ class LiveMargins:
     def completed(self, batch: Batch) -> Batch:
         """A batch that nobody asked about yet, with its margins."""
         if self.source.fingerprint is None:
-            self.agree(resumed=False)
+            self.agree(resumed=False, begins=False)
         return self._end(batch, self._begin(batch))
 
     def summary(self) -> dict[str, Any]:
@@ -122,20 +122,23 @@ class LiveMargins:
         self._ahead = None
         self.source.close()
 
-    def agree(self, *, resumed: bool) -> None:
+    def agree(self, *, resumed: bool, begins: bool = True) -> None:
         """Settle which model all margins come from, for all processes, before the first of them.
 
         Each process alone would take whatever answers it first, and two replicas may differ.
 
+        Args:
+            begins: a training does; of pairs that are validated before it, no account is kept.
+
         Raises:
-            MarginServiceError: the service does not say.
+            MarginServiceError: the service does not say; or the run was begun with another model.
         """
         folder = Path(self._args.output_dir)
         found: list[Any] = [None, None]
         if self._args.process_index == 0:
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                found[0] = self._model(folder / MODEL_FILE, resumed)
+                found[0] = self._model(folder / MODEL_FILE, resumed, begins)
             except MarginServiceError as error:
                 found[1] = str(error)
         if self._args.world_size > 1:
@@ -151,12 +154,18 @@ class LiveMargins:
             "Began", fingerprint=found[0], urls=list(self.source.options.urls), resumed=resumed
         )
 
-    def _model(self, file: Path, resumed: bool) -> str:
+    def _model(self, file: Path, resumed: bool, begins: bool) -> str:
         known = self.source.fingerprint
-        if known is None and resumed and file.is_file():
-            known = str(json.loads(file.read_text(encoding="utf-8"))["fingerprint"])
+        if resumed and file.is_file():
+            begun = str(json.loads(file.read_text(encoding="utf-8"))["fingerprint"])
+            if known not in (None, begun):
+                raise MarginServiceError(
+                    f"the run was begun with margins of the model {begun}, not of {known}"
+                )
+            return begun
         found = self.source.model_now() if known is None else known
-        replace_file(file, json.dumps({"fingerprint": found}) + "\n")
+        if begins:
+            replace_file(file, json.dumps({"fingerprint": found}) + "\n")
         return found
 
     def _begin(self, batch: Batch) -> Pending:
