@@ -18,7 +18,6 @@ from boards.query import (
     rate,
     share,
     signed_mean,
-    total,
 )
 
 _CRITIQUES = "mmreward_critiques_total"
@@ -218,7 +217,8 @@ _TRAINER = Row(
             "Self-praise",
             "Share of responses that praise themselves, as the training job reports it.",
             "percentunit",
-            {"{{job}}": total(f"{_CLIENT}_self_praise_ratio", TRAINER, "job")},
+            # The mean over its processes. Those that report none have NaN, which is not >= 0.
+            {"{{job}}": f"avg by (job)({_CLIENT}_self_praise_ratio{{{TRAINER}}} >= 0)"},
             width=6,
         ),
     ],

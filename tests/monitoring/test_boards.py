@@ -123,6 +123,15 @@ def test_rates_follow_the_scrape_interval(board: dict[str, Any]) -> None:
             assert set(windows) <= {"$__rate_interval"}, panel["title"]
 
 
+def test_shares_are_never_summed(board: dict[str, Any]) -> None:
+    """Two processes that report 20 % each are not 40 %, nor is one beside a silent one nothing."""
+    for panel in panels(board):
+        for target in panel["targets"]:
+            summed = re.findall(r"sum(?: by \([\w,]*\))?\((\w+(?::\w+)?)", target["expr"])
+            shares = [name for name in summed if name.endswith(("_ratio", "_perc"))]
+            assert shares == [], panel["title"]
+
+
 def test_the_library_reads_the_boards(board: dict[str, Any]) -> None:
     """Grafana Labs' own types take the JSON, and give back as many panels."""
     library = pytest.importorskip("grafana_foundation_sdk.models.dashboard")
