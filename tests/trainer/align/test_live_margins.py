@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mmreward_client import RewardClient
 from mmreward_client.testing import Fault, LocalService
+from mmreward_trainer.align import live_margins
 from mmreward_trainer.align.live_ahead import LookAhead
 from mmreward_trainer.align.live_margins import MarginServiceError, ServiceMargins
 from mmreward_trainer.align.live_pairs import LivePair, live_pairs
@@ -155,6 +156,18 @@ def test_so_many_at_once_and_in_order() -> None:
         wanted = [pairs[0].item["chosen"] for pairs in some]
         for place in range(0, 8, 2):
             assert set(order[place : place + 2]) == set(wanted[place : place + 2])
+        source.close()
+
+
+def test_waiting_for_a_turn_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Held-out pairs stand behind all batches that are held back: that takes as long as it takes,
+    and every request has its own time."""
+    monkeypatch.setattr(live_margins, "_SLACK_S", 0.1)
+    with LocalService(latency_s=0.3) as service:
+        source = ServiceMargins([service.url], concurrency=1, timeout_s=1.0)
+        held = [source.begin(live_pairs(rows(number))) for number in range(8)]
+        assert source.margins(rows(9)) == [Margin(one) for one in truth(service, rows(9))]
+        assert all(one.done() for one in held)
         source.close()
 
 

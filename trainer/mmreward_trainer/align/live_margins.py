@@ -36,6 +36,7 @@ Basis = Literal["raw", "calibrated"]
 Pending = Future[list[Margin]]
 
 _SLACK_S = 60.0
+"""Beside the total time of a request: pictures are read and encoded, too."""
 _UNTIL_TIME_IS_OVER = RetryPolicy(retries=10_000, cap_s=10.0)
 """A service that is started again within `timeout_s` costs time and no margins."""
 
@@ -145,7 +146,7 @@ class ServiceMargins:
             MarginError: a pair that cannot be sent, or no calibration where one is needed.
         """
         try:
-            return pending.result(2 * self.options.timeout_s + _SLACK_S)
+            return pending.result()
         except TimeoutError as error:
             raise MarginServiceError("a request outlived its own total time") from error
         except RewardError as error:
@@ -184,7 +185,7 @@ class ServiceMargins:
     async def _answer(self, pairs: Sequence[LivePair]) -> list[Margin]:
         # Turns are given in the order of asking: what the next step waits for is never behind
         # what a later one will need.
-        async with self._turns:
+        async with self._turns, asyncio.timeout(self.options.timeout_s + _SLACK_S):
             items = await asyncio.to_thread(lambda: [wired(pair) for pair in pairs])
             wanted = {key: item for key, item in items if key not in self._known}
             found = {key: Margin(self._known[key]) for key, _ in items if key not in wanted}
