@@ -62,8 +62,13 @@ def question_of(messages: str | Iterable[Mapping[str, Any]], images: Any = None)
         inside += found
         texts.append({"role": str(turn["role"]), "content": text})
     pictures = inside or beside
-    if not pictures and IMAGE in texts[first_user]["content"]:
+    placeholders = texts[first_user]["content"].count(IMAGE)
+    if placeholders and not pictures:
         raise InvalidInput(f"the prompt shows {IMAGE}, and there is no picture")
+    if placeholders > len(pictures):
+        raise InvalidInput(f"the prompt shows {IMAGE} {placeholders} times, of {len(pictures)}")
+    if placeholders and inside and beside:
+        raise InvalidInput("pictures inside of the messages and others in a column: which is which")
     if pictures:
         texts[first_user]["content"] = without_placeholders(texts[first_user]["content"])
     prompt = texts[0]["content"] if len(texts) == 1 else texts

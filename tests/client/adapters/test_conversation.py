@@ -64,6 +64,17 @@ def test_pictures_inside_of_messages():
             "outside of the first user turn",
         ),
         ([{"role": "user", "content": "Which?"}], [{"path": None}], "a picture without"),
+        ([{"role": "user", "content": "<image><image>Same?"}], ["cat.png"], "2 times, of 1"),
+        (
+            [{"role": "user", "content": [{"type": "image"}, {"type": "image"}]}],
+            ["cat.png", None],
+            "2 times, of 1",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "image", "image": PNG}, {"type": "image"}]}],
+            ["cat.png"],
+            "which is which",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_refused(turns, images, said):
