@@ -23,10 +23,12 @@ class _Group:
 
     Attributes:
         complete: the call that rewards all of them, once they are there.
+        giving_up: the end of its time; it holds the group, pictures and all, until it is cancelled.
     """
 
     question: Question
     complete: asyncio.Future[asyncio.Task[list[float] | None]]
+    giving_up: asyncio.TimerHandle | None = None
     responses: list[str] = field(default_factory=list)
 
 
@@ -57,12 +59,14 @@ class GroupGathering:
         if group is None:
             group = _Group(question, asyncio.get_running_loop().create_future())
             self._waiting[key] = group
-            self._give_up_later(key, group)
+            group.giving_up = self._give_up_later(key, group)
         place = len(group.responses)
         group.responses.append(response)
         if len(group.responses) == self._size:
             # From here on equal keys begin the next group.
             del self._waiting[key]
+            if group.giving_up is not None:
+                group.giving_up.cancel()
             asked = GroupInput(responses=group.responses, **group.question.fields())
             group.complete.set_result(asyncio.create_task(self._rewarder.group(asked)))
         # Shielded: one of them that is cancelled must not take the others' answer along.
@@ -70,7 +74,7 @@ class GroupGathering:
         rewards = await asyncio.shield(call)
         return None if rewards is None else rewards[place]
 
-    def _give_up_later(self, key: Hashable, group: _Group) -> None:
+    def _give_up_later(self, key: Hashable, group: _Group) -> asyncio.TimerHandle:
         timeout_s = self._rewarder.settings.gather_timeout_s
 
         def give_up() -> None:
@@ -81,4 +85,4 @@ class GroupGathering:
                     NoReward(f"{said} within MMREWARD_GATHER_TIMEOUT_S={timeout_s:g}")
                 )
 
-        asyncio.get_running_loop().call_later(timeout_s, give_up)
+        return asyncio.get_running_loop().call_later(timeout_s, give_up)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import weakref
 
+import numpy as np
 import pytest
 from mmreward_client import GroupInput, InvalidInput, ScoreInput, TransportError
 from mmreward_client.adapters.adapter_settings import AdapterSettings
@@ -124,6 +127,24 @@ async def test_an_incomplete_group_is_an_error_for_all_of_it(make):
     found = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(one) for one in found] == [NoReward, NoReward]
     assert "2 of 3 responses" in str(found[0])
+
+
+async def test_a_group_that_is_done_is_let_go(make):
+    """Its pictures are not held until the time is over that it had to become complete."""
+
+    shown = np.zeros((64, 64, 3), np.uint8)
+    held = weakref.ref(shown)
+    gathering = GroupGathering(make(kind="judge"), 2)
+
+    async def group(shown):
+        question = Question("Which?", (shown,))
+        await asyncio.gather(*(gathering.reward("a", question, text) for text in JUDGED[:2]))
+
+    await group(shown)
+    del shown
+    await asyncio.sleep(0)
+    gc.collect()
+    assert held() is None
 
 
 async def test_one_that_is_cancelled_does_not_take_the_others_along(make):
