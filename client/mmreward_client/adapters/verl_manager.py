@@ -12,7 +12,8 @@ padded), an advantage with a baseline of its own, more responses in a step than 
 
 Left out is a group, with `MMREWARD_ON_FAILURE=exclude_group`, by giving all its responses the same
 reward: verl takes numbers only. In estimators that compare within a group their advantage is then
-exactly zero; other estimators are refused. `mmreward_excluded` in the log tells the share.
+exactly zero. Refused are other estimators, and a KL term in the reward, which would be all that is
+left of it, scaled up to the size of an advantage. `mmreward_excluded` in the log tells the share.
 """
 
 from __future__ import annotations
@@ -137,6 +138,11 @@ def _check_estimator(config: Any) -> None:
         raise InvalidInput(
             f"MMREWARD_ON_FAILURE=exclude_group: with algorithm.adv_estimator {found} the equal "
             f"rewards of a group do not cancel; they do with {', '.join(sorted(GROUP_RELATIVE))}"
+        )
+    if _setting(config, "algorithm.use_kl_in_reward", False):
+        raise InvalidInput(
+            "MMREWARD_ON_FAILURE=exclude_group: algorithm.use_kl_in_reward has to be False: equal "
+            "rewards would not stay equal; actor_rollout_ref.actor.use_kl_loss leaves them alone"
         )
 
 

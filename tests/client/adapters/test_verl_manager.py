@@ -156,3 +156,6 @@ def test_leaving_out_needs_an_estimator_of_groups(make):
     """With a value function equal rewards do not cancel."""
     with pytest.raises(InvalidInput, match="adv_estimator gae"):
         make(config=changed(algorithm={"adv_estimator": "gae"}), on_failure="exclude_group")
+    # Divided by their deviation, penalties however small have advantages of about 1.
+    with pytest.raises(InvalidInput, match="use_kl_in_reward"):
+        make(config=changed(algorithm={"use_kl_in_reward": True}), on_failure="exclude_group")
