@@ -55,8 +55,9 @@ async def due_times(load: Load, free: asyncio.Semaphore | None) -> AsyncGenerato
             due = time.monotonic()
         elif load.rate_per_s is not None:
             due += draw.expovariate(load.rate_per_s) if sent else 0.0
-            await asyncio.sleep(due - time.monotonic())
         if load.seconds is not None and due - begun >= load.seconds:
-            return
+            return  # not waited for: at a low rate it may be due long after the end
+        if free is None:
+            await asyncio.sleep(due - time.monotonic())
         sent += 1
         yield due

@@ -199,6 +199,13 @@ async def test_open_loop():
     assert all(sample.due_s + sample.seconds >= 0.59 for sample in noted)
 
 
+async def test_what_is_due_after_the_end_is_not_waited_for():
+    """At a low rate the second request may be due minutes after the time is over."""
+    load = Load(seconds=0.5, rate_per_s=0.01, seed=0)
+    async with asyncio.timeout(5):
+        assert len([due async for due in due_times(load, None)]) == 1
+
+
 async def test_seconds():
     """Nothing is sent after the time is over."""
 
