@@ -49,9 +49,11 @@ class EngineWatch:
         try:
             yield
             self.answered()
-        finally:
+        except BaseException:
             if self._questions == 1:
                 self._count()
+            raise
+        finally:
             self._questions -= 1
             self.critiques -= critiques
 
