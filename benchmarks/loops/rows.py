@@ -50,34 +50,41 @@ def write_preferences(file: Path, policy: Path, seed: int, count: int) -> None:
     """`count` pairs of answers of the policy."""
     if file.is_file():
         return
-    rng = np.random.default_rng((29, seed))
-    found: list[tuple[Pair, Row]] = []
-    for pair, answers in _answered(policy, seed, _PREFERENCES, count):
-        row = preference(pair, answers, rng)
+    answered = _answered(policy, seed, _PREFERENCES, count)
+    found = preferences(answered, np.random.default_rng((29, seed)))
+    _write(file, list(itertools.islice(found, count)), count)
+
+
+def preferences(answered: Answered, rng: np.random.Generator) -> Iterator[tuple[Pair, Row]]:
+    """Rows in the shares of the labels: a label that is drawn waits for answers that it fits."""
+    label = _draw_label(rng)
+    for pair, answers in answered:
+        row = preference(pair, answers, label, rng)
         if row is not None:
-            found.append((pair, row))
-        if len(found) == count:
-            break
-    _write(file, found, count)
+            yield pair, row
+            label = _draw_label(rng)
 
 
-def preference(pair: Pair, answers: list[str], rng: np.random.Generator) -> Row | None:
-    """Two of the answers with a label; None where no two of the kind that was drawn are there."""
-    wants_tie = bool(rng.random() < TIE_SHARE)
-    swaps = bool(rng.random() < SWAPPED_SHARE)
+def _draw_label(rng: np.random.Generator) -> str:
+    if rng.random() < TIE_SHARE:
+        return "tie"
+    return "swapped" if rng.random() < SWAPPED_SHARE else "right"
+
+
+def preference(pair: Pair, answers: list[str], label: str, rng: np.random.Generator) -> Row | None:
+    """Two of the answers with this label; None where no two that it fits are there."""
     order = rng.permutation(len(answers))
     for i, j in itertools.combinations(order, 2):
         if answers[i] == answers[j]:
             continue
         first, second = (decide(pair, answers[one]) for one in (i, j))
         gap = second.false - first.false
-        if (gap == 0) != wants_tie:
+        if (gap == 0) != (label == "tie"):
             continue
         # Of a tie the order is already a coin's.
         better, worse = (i, j) if gap >= 0 else (j, i)
-        if not wants_tie and swaps:
+        if label == "swapped":
             better, worse = worse, better
-        label = "tie" if wants_tie else "swapped" if swaps else "right"
         return {"chosen": answers[better], "rejected": answers[worse], "label": label}
     return None
 

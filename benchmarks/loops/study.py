@@ -42,7 +42,7 @@ from loops.tables import HEADER, row
 from loops.trainings import COMPARISONS, Size, annotate, train
 
 FULL = Size(
-    policy_steps=400, pairs=1200, dpo_steps=100, corrections=1200, dense_steps=100, questions=800,
+    policy_steps=400, pairs=1216, dpo_steps=100, corrections=1200, dense_steps=100, questions=800,
     rl_steps=80, test_questions=400,
 )  # fmt: skip
 TITLES = {

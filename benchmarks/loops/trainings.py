@@ -63,7 +63,14 @@ COMPARISONS = {"mm_dpo": MM_DPO, "grouped": GROUPED, "dense_dpo": DENSE}
 
 @dataclass(frozen=True)
 class Size:
-    """How much is trained. Learning rates suit a model of a million parameters."""
+    """How much is trained. Learning rates suit a model of a million parameters.
+
+    Pairs are whole steps: the rule `released-implicit` leaves out what is less than a batch, and
+    would from the second epoch on see other pairs in a step than the trainings beside it.
+
+    Raises:
+        ValueError: they are not.
+    """
 
     policy_steps: int
     pairs: int
@@ -79,11 +86,16 @@ class Size:
     completions: int = 4
     rl_rate: float = 2e-4
 
+    def __post_init__(self) -> None:
+        if self.pairs % self.pairs_per_step:
+            raise ValueError(f"{self.pairs} pairs are no whole steps of {self.pairs_per_step}")
+
     def scaled(self, scale: float) -> Size:
         """Steps and rows times `scale`; what belongs to one step stays."""
         scaled = {
             name: max(_FEWEST.get(name, 2), round(scale * getattr(self, name))) for name in _SCALED
         }
+        scaled["pairs"] = max(1, round(scaled["pairs"] / self.pairs_per_step)) * self.pairs_per_step
         return replace(self, **scaled)
 
     def settings(self, training: Training, seed: int, url: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from loops.corpus import draw_question, draw_questions, falsehood, write_answer
 from loops.measure import figures
 from loops.missing import missing_margins, missing_rewards
 from loops.policy import CHAT_TEMPLATE, Policy
-from loops.rows import SATURATED_DELTA, preference, read_rows, saturate
+from loops.rows import SATURATED_DELTA, preference, preferences, read_rows, saturate
 from loops.statements import FORMS, corrected, decide, true_answer
 from loops.tables import HEADER, row
 from mmreward_client import dynamic_beta
@@ -117,15 +118,30 @@ def test_preferences_carry_noise_that_is_known() -> None:
         "I see 3 and 5. Below I see 3 and 9.",
         "I see 3 and 4. Below I see 3 and 8.",
     ]
-    rows = [preference(pair, answers, rng) for _ in range(600)]
-    labels = Counter(one["label"] for one in rows if one is not None)
+    # Of most questions no two answers are equally false: the shares are those of the rows.
+    asked = ((pair, answers if i % 4 == 0 else answers[:2]) for i in range(2400))
+    rows = [one for _, one in itertools.islice(preferences(asked, rng), 600)]
+    labels = Counter(one["label"] for one in rows)
     for one in rows:
-        assert one is not None
         gap = decide(pair, one["rejected"]).false - decide(pair, one["chosen"]).false
         assert {"right": gap > 0, "swapped": gap < 0, "tie": gap == 0}[one["label"]]
     assert 0.10 < labels["tie"] / 600 < 0.20
     assert 0.15 < labels["swapped"] / (labels["swapped"] + labels["right"]) < 0.25
-    assert preference(pair, answers[:1] * 3, rng) is None
+    for label in ("right", "swapped", "tie"):
+        assert preference(pair, answers[:1] * 3, label, rng) is None
+
+
+def test_every_training_of_a_comparison_sees_the_same_pairs_in_a_step() -> None:
+    """Also the one that leaves out a last batch that is not full: there is none at any scale."""
+    from loops.short import SHORT
+    from loops.study import FULL
+
+    for size in (SHORT, FULL):
+        for scale in (0.005, 0.02, 0.2, 0.37, 1.0, 2.5):
+            scaled = size.scaled(scale)
+            assert scaled.pairs % scaled.pairs_per_step == 0 < scaled.pairs
+    with pytest.raises(ValueError, match="no whole steps of 32"):
+        replace(FULL, pairs=1200)
 
 
 def test_a_saturated_reward_model_gives_every_pair_one_beta(tmp_path: Path) -> None:
