@@ -72,9 +72,12 @@ async def make(adapter, settings):
         RewardManagerBase=Base,
     )
 
+    made = []
+
     def make(config=GRPO, **variables):
         settings(**variables)
         rewarding.rewarder.cache_clear()
+        made.append(rewarding.rewarder())
         return module.RewardManager(
             config=config,
             tokenizer=Tokenizer(),
@@ -84,7 +87,9 @@ async def make(adapter, settings):
         )
 
     yield make
-    await rewarding.rewarder().aclose()
+    # Each, or its connections are found open in the middle of some later test.
+    for one in made:
+        await one.aclose()
 
 
 def changed(**sections):
