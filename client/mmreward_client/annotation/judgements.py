@@ -23,7 +23,7 @@ from typing import Any
 from mmreward_client.annotation.scores import KeyedFile, SideScore, read_lines
 from mmreward_client.errors import InvalidInput
 from mmreward_client.evaluation.resuming import Origin
-from mmreward_client.schema import Comparison, GroupResult
+from mmreward_client.schema import GroupResult
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,10 @@ def _failure_of(result: GroupResult, place: int) -> str | None:
         one for one in result.comparisons if place in (one.first, one.second) and one.scores is None
     ]
     if bad:
-        return f"{_named(bad[0])}: {bad[0].status}: {bad[0].error or 'no scores'}"
+        # No numbers: places of a group are those of its sorted texts, not of any row's answers.
+        shown = "first" if bad[0].first == place else "second"
+        return f"shown {shown} in a comparison: {bad[0].status}: {bad[0].error or 'no scores'}"
     return None if result.scores[place] is not None else result.error or result.status
-
-
-def _named(one: Comparison) -> str:
-    return f"answer {one.first} before {one.second}"
 
 
 def _scores_of(row: dict[str, Any]) -> GroupScores:
