@@ -15,9 +15,12 @@ import numpy as np
 from mmreward_service.reward.checkpoint import load_spec, read_config
 from numpy.typing import NDArray
 
+from mmreward_trainer.critique.configuration import ConfigError
+from mmreward_trainer.critique.rows import Rows
 from mmreward_trainer.training_rows import (
     EARLIER,
     TrainingRowsError,
+    holds,
     read_training_rows,
     write_training_rows,
 )
@@ -56,6 +59,24 @@ def earlier_rows(model: Path) -> EarlierRows:
     if EARLIER in spec.training_rows:
         return EarlierRows(known, f"{model} was itself trained from a model without a whole list")
     return EarlierRows(known, None)
+
+
+def check_held_out(model: Path, validation: Rows | None) -> None:
+    """Validation rows must be new to the start as well.
+
+    Raises:
+        ConfigError: some are among the rows that the start was trained on.
+    """
+    if validation is None:
+        return
+    known = earlier_rows(model).known
+    found = [i for i, one in enumerate(validation.fingerprints) if holds(known, one)]
+    if found:
+        first = validation.table.select_columns(["where"])[found[0]]["where"]
+        raise ConfigError(
+            f"{len(found)} of {len(validation)} validation rows are among the rows that {model} "
+            f"was trained on, the first of them {first}"
+        )
 
 
 def write_all_training_rows(

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 from mmreward_service.reward.checkpoint import load_spec, write_spec
+from mmreward_trainer.critique.configuration import Data
+from mmreward_trainer.critique.rows import build_rows
 from mmreward_trainer.training_rows import holds, read_training_rows, write_training_rows
 from mmreward_trainer.transformers_scorer import TransformersScorer
 from PIL import Image
@@ -221,6 +223,27 @@ def test_rows_of_the_training_set_are_no_validation_rows(
     printed, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1
     assert "1 validation rows are training rows, too, the first of them row 1" in printed
+
+
+@pytest.mark.parametrize("more", [(), ("--check",)])
+def test_rows_of_the_start_are_no_validation_rows(
+    checkpoints: Checkpoints, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    """Accuracy and calibration would be those on rows that the start has seen."""
+    rows = [colour_row(i, tmp_path) for i in range(6)]
+    write_rows(tmp_path / "train.jsonl", rows[:4])
+    write_rows(tmp_path / "validation.jsonl", rows[4:])
+    start = tmp_path / "start"
+    shutil.copytree(checkpoints("qwen2_5_vl"), start)
+    data = Data(train=[tmp_path / "train.jsonl"])
+    seen = build_rows([tmp_path / "validation.jsonl"], data, tmp_path / "rows").fingerprints[1]
+    listed = write_training_rows(start, [seen])
+    write_spec(start, load_spec(start).model_copy(update={"training_rows": listed}))
+    process = Command(start, tmp_path, tmp_path / "out").start(*more)
+    printed, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert "1 of 2 validation rows are among the rows that" in printed
+    assert "validation.jsonl:2" in printed
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(

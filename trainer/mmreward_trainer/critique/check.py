@@ -17,6 +17,7 @@ def check_run(config: CritiqueConfig, say: Callable[[str], None]) -> None:
         ConfigError, InvalidInput: what a run would raise; rows at fault are listed before.
     """
     from mmreward_trainer.critique.preparation import prepare
+    from mmreward_trainer.earlier_rows import check_held_out
 
     parts = prepare(config)
     data = config.data
@@ -38,6 +39,8 @@ def check_run(config: CritiqueConfig, say: Callable[[str], None]) -> None:
                     fingerprints[name].append(rows.fingerprints[i])
                 except RowError as error:
                     found.append(str(error))
+            if name == "validation":
+                check_held_out(config.model, rows)
             say(f"{name}: {len(rows)} pairs, the longest sequence {longest} tokens")
             for line in rows.report["left_out"]:
                 say(f"  left out: {line}")

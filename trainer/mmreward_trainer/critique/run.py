@@ -22,6 +22,7 @@ from mmreward_trainer.critique.preparation import Parts, make_trainer, prepare
 from mmreward_trainer.critique.publishing import publish, write_history
 from mmreward_trainer.critique.rows import Encode, Rows
 from mmreward_trainer.critique.sharding import check_sharded
+from mmreward_trainer.earlier_rows import check_held_out
 
 RUN_FOLDER = "run"
 CONFIG_FILE = "config.json"
@@ -52,6 +53,7 @@ def train_critique(config: CritiqueConfig, output: Path, *, resume: bool, say: S
             claim(config, folder, resume, _FREE)
         speaks = say if state.is_main_process else _mute
         train_rows, validation_rows = tables(config.data, folder, parts.encoder.encode, speaks)
+    check_held_out(config.model, validation_rows)
     trainer = make_trainer(
         config, parts, train_rows, validation_rows, folder, [_Keeper(folder, speaks)]
     )

@@ -18,9 +18,10 @@ def check_run(config: JudgeConfig, say: Callable[[str], None]) -> None:
     Raises:
         ConfigError, InvalidInput: what a run would raise; rows at fault are listed before.
     """
+    from mmreward_trainer.earlier_rows import check_held_out
     from mmreward_trainer.judge.preparation import check_settings, prepare
     from mmreward_trainer.judge.selection import rows_of_stages
-    from mmreward_trainer.judge.start import check_held_out, warn_of_start
+    from mmreward_trainer.judge.start import warn_of_start
 
     check_settings(config)
     parts = prepare(config)

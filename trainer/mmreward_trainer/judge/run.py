@@ -21,6 +21,7 @@ from transformers import set_seed
 from mmreward_trainer.critique.export import export_checkpoint
 from mmreward_trainer.critique.rows import Rows
 from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save, tables
+from mmreward_trainer.earlier_rows import check_held_out
 from mmreward_trainer.judge.configuration import JudgeConfig, StageName
 from mmreward_trainer.judge.judgements import CHOSEN_FIRST, SWAPPED
 from mmreward_trainer.judge.measuring import (
@@ -31,7 +32,7 @@ from mmreward_trainer.judge.measuring import (
 from mmreward_trainer.judge.preparation import Parts, check_settings, load_model, prepare
 from mmreward_trainer.judge.publishing import publish
 from mmreward_trainer.judge.selection import Selected, rows_of_stages
-from mmreward_trainer.judge.start import check_held_out, warn_of_start
+from mmreward_trainer.judge.start import warn_of_start
 from mmreward_trainer.judge.validation import JudgedPair, Validation
 
 # What may change between a run and its continuation without making it another run.

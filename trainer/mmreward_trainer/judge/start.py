@@ -7,30 +7,9 @@ from pathlib import Path
 
 from mmreward_service.reward.checkpoint import load_spec, read_config
 
-from mmreward_trainer.critique.configuration import ConfigError
-from mmreward_trainer.critique.rows import Rows
 from mmreward_trainer.earlier_rows import earlier_rows
-from mmreward_trainer.training_rows import holds
 
 Say = Callable[[str], None]
-
-
-def check_held_out(model: Path, validation: Rows | None) -> None:
-    """Validation rows must be new to the start as well.
-
-    Raises:
-        ConfigError: some are among the rows that the start was trained on.
-    """
-    if validation is None:
-        return
-    known = earlier_rows(model).known
-    found = [i for i, one in enumerate(validation.fingerprints) if holds(known, one)]
-    if found:
-        first = validation.table.select_columns(["where"])[found[0]]["where"]
-        raise ConfigError(
-            f"{len(found)} of {len(validation)} validation rows are among the rows that {model} "
-            f"was trained on, the first of them {first}"
-        )
 
 
 def warn_of_start(model: Path, say: Say) -> None:
