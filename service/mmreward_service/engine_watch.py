@@ -46,14 +46,15 @@ class EngineWatch:
             self._count()
         self._questions += 1
         self.critiques += critiques
+        is_answered = False
         try:
             yield
-            self.answered()
-        except BaseException:
-            if self._questions == 1:
-                self._count()
-            raise
+            is_answered = True
         finally:
+            if is_answered:
+                self.answered()
+            elif self._questions == 1:
+                self._count()
             self._questions -= 1
             self.critiques -= critiques
 

@@ -42,7 +42,11 @@ def test_other_errors_survive_pickling(kind):
 def test_tree():
     """One root to catch; the answers of the service under ApiError; bad input is a ValueError."""
     assert set(m.ApiError.__subclasses__()) == set(LEAVES)
-    assert set(m.RewardError.__subclasses__()) == {
+    # An adapter that another test imported has an error of its own, which no client raises.
+    own = {
+        one for one in m.RewardError.__subclasses__() if one.__module__ == m.RewardError.__module__
+    }
+    assert own == {
         m.ApiError,
         m.InvalidInput,
         m.TransportError,

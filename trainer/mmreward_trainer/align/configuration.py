@@ -149,7 +149,12 @@ class Margins(_Part):
     def _fits(self) -> Margins:
         if self.source == "service" and not self.urls:
             raise ValueError('source service: urls = ["http://..."] of its replicas are missing')
-        unread = self.model_fields_set - {"source"}
+        # The resolved settings of a run name every field, and are read again to resume it.
+        unread = {
+            name
+            for name, field in type(self).model_fields.items()
+            if name != "source" and getattr(self, name) != field.default
+        }
         if self.source == "column" and unread:
             raise ValueError(f"source column: {', '.join(sorted(unread))} would not be read")
         return self
