@@ -27,11 +27,11 @@ demo: setup  ## score real digits with the bundled model, through the real servi
 loops: setup  ## train a small policy in all three loops, the service in another process
 	@$(BIN)/python benchmarks/loops/short.py $(ARGS)
 
-test: lint prometheus  ## lint, type-check and run every test that fits in a quarter of an hour
+test: lint prometheus  ## lint, type-check and run every test that needs no long run (half an hour)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		-m "not soak and not gpu" $(ARGS)
 
-soak: setup prometheus  ## the long tests, then every benchmark (about an hour on a quiet machine)
+soak: setup prometheus  ## the long tests, then every benchmark, on a quiet machine; hours
 	$(BIN)/python -m pytest -m soak $(ARGS)
 	PYTHON=$(BIN)/python benchmarks/run_all.sh
 

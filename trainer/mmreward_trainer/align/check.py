@@ -5,9 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mmreward_trainer.align.configuration import AlignSettings
 from mmreward_trainer.align.preparation import prepare_parts, service_of
+from mmreward_trainer.align.rows import PairTable
 from mmreward_trainer.align.run import column_of, tables
 from mmreward_trainer.critique.configuration import ConfigError
 from mmreward_trainer.critique.rows import RowError
@@ -23,6 +25,10 @@ def check_policy_run(settings: AlignSettings, say: Callable[[str], None]) -> Non
     parts = prepare_parts(settings)
     _say_service(settings, say)
     column = column_of(settings)
+
+    def tokens(row: dict[str, Any]) -> int:
+        return int(parts.collate([row])["input_ids"].shape[1])
+
     refused = 0
     with tempfile.TemporaryDirectory() as scratch:
         for name, rows in zip(
@@ -30,23 +36,48 @@ def check_policy_run(settings: AlignSettings, say: Callable[[str], None]) -> Non
         ):
             if rows is None:
                 continue
-            longest = 0
-            for row in rows.table:
-                try:
-                    batch = parts.collate([row])
-                except RowError as error:
-                    say(f"  unusable: {error}")
-                    refused += 1
-                else:
-                    longest = max(longest, batch["input_ids"].shape[1])
+            longest, unusable = encode_all(rows, tokens, say)
+            refused += unusable
             say(f"{name}: {len(rows)} pairs, the longest sequence {longest} tokens")
-            for line in rows.report["left_out"]:
-                say(f"  left out: {line}")
+            say_left_out(rows, say)
             if column is not None:
                 for reason, count in column.check(rows.table).items():
                     say(f"  {count} without {column.column} ({reason})")
-    if refused:
-        raise RowError(f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)')
+    refuse(refused)
+
+
+def encode_all(
+    rows: PairTable, tokens: Callable[[dict[str, Any]], int], say: Callable[[str], None]
+) -> tuple[int, int]:
+    """Encode each row once: the tokens of the longest, and how many cannot be used; these are said.
+
+    Args:
+        tokens: of a row; raises RowError for one that cannot be used.
+    """
+    longest = unusable = 0
+    for row in rows.table:
+        try:
+            longest = max(longest, tokens(row))
+        except RowError as error:
+            say(f"  unusable: {error}")
+            unusable += 1
+    return longest, unusable
+
+
+def say_left_out(rows: PairTable, say: Callable[[str], None]) -> None:
+    """The rows that reading left out, and why."""
+    for line in rows.report["left_out"]:
+        say(f"  left out: {line}")
+
+
+def refuse(unusable: int) -> None:
+    """End a check that found rows which a run would stop at.
+
+    Raises:
+        RowError: it found some.
+    """
+    if unusable:
+        raise RowError(f'{unusable} rows cannot be trained on (data.unusable = "skip" drops them)')
 
 
 def _say_service(settings: AlignSettings, say: Callable[[str], None]) -> None:

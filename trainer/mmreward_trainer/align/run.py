@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mmreward_client.file_replacement import replace_file
-from transformers import TrainerCallback, set_seed
+from transformers import set_seed
 
 from mmreward_trainer.align.configuration import AlignSettings, MMDPOSettings
 from mmreward_trainer.align.curves import DENSE_DPO_PANELS, MM_DPO_PANELS
@@ -29,10 +28,9 @@ from mmreward_trainer.align.preparation import (
 )
 from mmreward_trainer.align.rows import PairTable, build_pairs
 from mmreward_trainer.align.trainer import PairTrainer
-from mmreward_trainer.critique.curves import draw_curves
 from mmreward_trainer.critique.rows import check_apart
 from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save
-from mmreward_trainer.critique.sharding import check_sharded
+from mmreward_trainer.run_log import RunLog, Say, mute, without_nan, write_history
 
 # What may change between a run and its continuation without making it another run.
 _FREE = {
@@ -44,8 +42,6 @@ _FREE = {
         "max_lost_calls",
     },
 }  # fmt: skip
-
-Say = Callable[[str], None]
 
 
 def train_policy(settings: AlignSettings, output: Path, *, resume: bool, say: Say) -> Path:
@@ -65,12 +61,13 @@ def train_policy(settings: AlignSettings, output: Path, *, resume: bool, say: Sa
     set_seed(settings.run.seed)
     parts = prepare_parts(settings)
     with state.main_process_first():
-        speaks = say if state.is_main_process else _mute
+        speaks = say if state.is_main_process else mute
         if state.is_main_process:
             claim(settings, folder, resume, _FREE)
         train, validation = tables(settings, parts, folder / "data", speaks)
+    panels = MM_DPO_PANELS if isinstance(settings, MMDPOSettings) else DENSE_DPO_PANELS
     trainer = make_trainer(
-        settings, parts, train, validation, folder, [_Keeper(settings, folder, speaks)]
+        settings, parts, train, validation, folder, [RunLog(folder, panels, speaks)]
     )
     save = last_save(folder / "saves") if resume else None
     _describe(trainer, save, speaks)
@@ -79,7 +76,7 @@ def train_policy(settings: AlignSettings, output: Path, *, resume: bool, say: Sa
     trainer.save_model(str(final))
     found = trainer.evaluate() if validation is not None else None
     if trainer.is_world_process_zero():
-        write_history(settings, trainer.state.log_history, folder)
+        write_history(trainer.state.log_history, folder, panels)
         export_policy(
             final,
             settings.model,
@@ -92,7 +89,7 @@ def train_policy(settings: AlignSettings, output: Path, *, resume: bool, say: Sa
             "rows": train.report,
             "validation_rows": None if validation is None else validation.report,
             "rows_without_margin": getattr(trainer, "lacking", {}),
-            "validation": found,
+            "validation": None if found is None else without_nan(found),
             "margins": _of_service(trainer),
         }
         replace_file(folder / "result.json", json.dumps(result, indent=2) + "\n")
@@ -135,33 +132,6 @@ def column_of(settings: AlignSettings) -> ColumnMargins | None:
     return mm_dpo_config(settings, {"output_dir": "unused", "bf16": False}).column()
 
 
-def write_history(settings: AlignSettings, history: list[dict[str, Any]], folder: Path) -> None:
-    """The log as JSON and as curves."""
-    replace_file(folder / "history.json", json.dumps(history, indent=1) + "\n")
-    is_mm_dpo = isinstance(settings, MMDPOSettings)
-    draw_curves(history, folder / "curves.png", MM_DPO_PANELS if is_mm_dpo else DENSE_DPO_PANELS)
-
-
-class _Keeper(TrainerCallback):  # type: ignore[misc]
-    """Writes log and curves whenever the trainer saves, and checks once that shards are real."""
-
-    def __init__(self, settings: AlignSettings, folder: Path, say: Say) -> None:
-        self._settings = settings
-        self._folder = folder
-        self._say = say
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        share = check_sharded(named["model"])
-        if share is not None:
-            self._say(
-                f"{share:.0%} of the trained weights are in parts on {args.world_size} processes"
-            )
-
-    def on_save(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        if state.is_world_process_zero:
-            write_history(self._settings, state.log_history, self._folder)
-
-
 def _describe(trainer: PairTrainer, save: Path | None, say: Say) -> None:
     parameters = list(trainer.model.parameters())
     trained = sum(one.numel() for one in parameters if one.requires_grad)
@@ -189,6 +159,3 @@ def _account(rows: PairTable) -> str:
     names = ("pairs", "ties", "bad", "missing_images", "unusable")
     counts = ", ".join(f"{rows.report[name]} {name.replace('_', ' ')}" for name in names)
     return f"{counts}; fingerprint {rows.report['fingerprint'][:12]}"
-
-
-def _mute(line: str) -> None: ...

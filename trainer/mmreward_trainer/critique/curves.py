@@ -18,7 +18,7 @@ PANELS: Panels = (
 )
 
 
-def draw_curves(history: list[dict[str, Any]], file: Path, panels: Panels = PANELS) -> None:
+def draw_curves(history: list[dict[str, Any]], file: Path, panels: Panels) -> None:
     """Write a PNG of what the log holds; a panel without values says so."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

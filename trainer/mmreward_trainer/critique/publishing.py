@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from mmreward_service.reward.spec import Calibration, Mode
 
 from mmreward_trainer.calibration import CalibrationError, fit_temperature
 from mmreward_trainer.critique.configuration import CritiqueConfig
-from mmreward_trainer.critique.curves import draw_curves
+from mmreward_trainer.critique.curves import PANELS
 from mmreward_trainer.critique.export import export_checkpoint
 from mmreward_trainer.critique.preparation import Parts
 from mmreward_trainer.critique.rows import Rows
@@ -22,19 +21,10 @@ from mmreward_trainer.earlier_rows import write_all_training_rows
 from mmreward_trainer.golden import golden_items
 from mmreward_trainer.model_card.runs import card_of
 from mmreward_trainer.model_card.writing import write_model_card
+from mmreward_trainer.run_log import Say, write_history
 from mmreward_trainer.training_rows import EARLIER
 
-HISTORY_FILE = "history.json"
 RESULT_FILE = "result.json"
-CURVES_FILE = "curves.png"
-
-Say = Callable[[str], None]
-
-
-def write_history(history: list[dict[str, Any]], folder: Path) -> None:
-    """The log as JSON and as curves."""
-    replace_file(folder / HISTORY_FILE, json.dumps(history, indent=1) + "\n")
-    draw_curves(history, folder / CURVES_FILE)
 
 
 def publish(
@@ -54,7 +44,7 @@ def publish(
         judged: validation pairs as the trained model judged them.
         run: the folder of the run, with the final save in `final`.
     """
-    write_history(history, run)
+    write_history(history, run, PANELS)
     output.mkdir(parents=True, exist_ok=True)
     training_rows = write_all_training_rows(output, config.model, train.fingerprints)
     if EARLIER in training_rows:

@@ -9,27 +9,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from transformers import TrainerCallback, set_seed
+from transformers import set_seed
 
 from mmreward_trainer.critique import rows as row_tables
 from mmreward_trainer.critique.configuration import ConfigError, CritiqueConfig, Data
+from mmreward_trainer.critique.curves import PANELS
 from mmreward_trainer.critique.preparation import Parts, make_trainer, prepare
-from mmreward_trainer.critique.publishing import publish, write_history
+from mmreward_trainer.critique.publishing import publish
 from mmreward_trainer.critique.rows import Encode, Rows
-from mmreward_trainer.critique.sharding import check_sharded
 from mmreward_trainer.earlier_rows import check_held_out
+from mmreward_trainer.run_log import RunLog, Say, mute
 
 RUN_FOLDER = "run"
 CONFIG_FILE = "config.json"
 # What may change between a run and its continuation without making it another run.
 _FREE = {"run": {"save_every_steps", "keep_saves", "cpu"}, "data": {"workers"}}
-
-Say = Callable[[str], None]
 
 
 def train_critique(config: CritiqueConfig, output: Path, *, resume: bool, say: Say) -> Path:
@@ -51,11 +50,11 @@ def train_critique(config: CritiqueConfig, output: Path, *, resume: bool, say: S
     with state.main_process_first():
         if state.is_main_process:
             claim(config, folder, resume, _FREE)
-        speaks = say if state.is_main_process else _mute
+        speaks = say if state.is_main_process else mute
         train_rows, validation_rows = tables(config.data, folder, parts.encoder.encode, speaks)
     check_held_out(config.model, validation_rows)
     trainer = make_trainer(
-        config, parts, train_rows, validation_rows, folder, [_Keeper(folder, speaks)]
+        config, parts, train_rows, validation_rows, folder, [RunLog(folder, PANELS, speaks)]
     )
     save = last_save(folder / "saves") if resume else None
     if state.is_main_process:
@@ -69,25 +68,6 @@ def train_critique(config: CritiqueConfig, output: Path, *, resume: bool, say: S
         publish(config, parts, history, train_rows, validation_rows, judged, folder, output, speaks)
     state.wait_for_everyone()
     return output
-
-
-class _Keeper(TrainerCallback):  # type: ignore[misc]
-    """Writes log and curves whenever the Trainer saves, and checks once that shards are real."""
-
-    def __init__(self, folder: Path, say: Say) -> None:
-        self._folder = folder
-        self._say = say
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        share = check_sharded(named["model"])
-        if share is not None:
-            self._say(
-                f"{share:.0%} of the trained weights are in parts on {args.world_size} processes"
-            )
-
-    def on_save(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        if state.is_world_process_zero:
-            write_history(state.log_history, self._folder)
 
 
 def last_save(saves: Path) -> Path | None:
@@ -189,6 +169,3 @@ def _describe(
         say("no validation rows: accuracy is not measured")
     if save is not None:
         say(f"resumed from {save.name}")
-
-
-def _mute(line: str) -> None: ...

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 
-from mmreward_trainer.critique.curves import Panels, draw_curves
-from mmreward_trainer.critique.sharding import check_sharded
+from mmreward_trainer.critique.curves import Panels
 from mmreward_trainer.judge.validation import JudgedPair, Validation, figures
-
-HISTORY_FILE = "history.json"
-CURVES_FILE = "curves.png"
+from mmreward_trainer.run_log import RunLog, Say
 
 SFT_PANELS: Panels = (
     ("Loss of judgements", ("loss",)),
@@ -36,7 +31,7 @@ RL_PANELS: Panels = (
 )  # fmt: skip
 
 
-class Measure(TrainerCallback):  # type: ignore[misc]
+class Measure(RunLog):
     """Judges held-out pairs at a stage's beginning, every so many steps and at its end.
 
     Attributes:
@@ -49,25 +44,19 @@ class Measure(TrainerCallback):  # type: ignore[misc]
         folder: Path,
         panels: Panels,
         every_steps: int | None,
-        say: Callable[[str], None],
+        say: Say,
         *,
         at_end: bool,
     ) -> None:
+        super().__init__(folder, panels, say)
         self._validation = validation
-        self._folder = folder
-        self._panels = panels
         self._every_steps = every_steps
-        self._say = say
         self._at_end = at_end
         self.judged: list[JudgedPair] = []
         self.trainer: Trainer | None = None  # the Trainer is made after its callbacks
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        share = check_sharded(named["model"])
-        if share is not None:
-            self._say(
-                f"{share:.0%} of the trained weights are in parts on {args.world_size} processes"
-            )
+        super().on_train_begin(args, state, control, **named)
         # A run that is resumed has its beginning in its log.
         if not any("eval_pairs" in one for one in state.log_history):
             self._measure()
@@ -83,10 +72,7 @@ class Measure(TrainerCallback):  # type: ignore[misc]
     def on_train_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
         if self._at_end:
             self._measure()
-        self._write(state)
-
-    def on_save(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        self._write(state)
+        self.on_save(args, state, control)
 
     def _measure(self) -> None:
         trainer = self.trainer
@@ -104,11 +90,3 @@ class Measure(TrainerCallback):  # type: ignore[misc]
             + ("none" if accuracy is None else f"{accuracy:.3f}")
             + f" of {metrics['eval_judged']:g} judged pairs ({metrics['eval_pairs']:g} in all)"
         )
-
-    def _write(self, state: Any) -> None:
-        if not state.is_world_process_zero:
-            return
-        history: list[dict[str, Any]] = state.log_history
-        text = json.dumps(history, indent=1) + "\n"
-        (self._folder / HISTORY_FILE).write_text(text, encoding="utf-8")
-        draw_curves(history, self._folder / CURVES_FILE, self._panels)

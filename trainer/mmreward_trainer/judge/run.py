@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +33,11 @@ from mmreward_trainer.judge.publishing import publish
 from mmreward_trainer.judge.selection import Selected, rows_of_stages
 from mmreward_trainer.judge.start import warn_of_start
 from mmreward_trainer.judge.validation import JudgedPair, Validation
+from mmreward_trainer.run_log import Say, mute
 
 # What may change between a run and its continuation without making it another run.
 _FREE = {"run": {"save_every_steps", "keep_saves", "cpu"}, "data": {"workers"}}
 _FINAL, _START, _DONE = "final", "model", "done.json"
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def train_judge(config: JudgeConfig, output: Path, *, resume: bool, say: Say) ->
     check_settings(config)
     set_seed(config.run.seed)
     parts = prepare(config)
-    speaks = say if state.is_main_process else _mute
+    speaks = say if state.is_main_process else mute
     warn_of_start(config.model, speaks)
     columns = {
         CHOSEN_FIRST: config.data.judgement_column,
@@ -180,6 +178,3 @@ def _first_and_last(history: list[dict[str, Any]], steps: int) -> dict[str, Any]
     named = {"before": [one for one in measured if one["step"] == 0]}
     named["after"] = [one for one in measured if one["step"] == steps]
     return {name: found[-1] for name, found in named.items() if found}
-
-
-def _mute(line: str) -> None: ...

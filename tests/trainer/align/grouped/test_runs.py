@@ -218,9 +218,11 @@ def test_two_processes_of_trl_share_a_group(policies: Any, data: Path, tmp_path:
 
 def test_a_step_without_any_reward_is_null_in_the_history(tmp_path: Path) -> None:
     """TRL logs NaN, which is no JSON."""
-    from mmreward_trainer.align.grouped.run import write_history
+    from mmreward_trainer.align.grouped.curves import PANELS
+    from mmreward_trainer.run_log import write_history
 
-    write_history([{"step": 1, "reward": float("nan")}, {"step": 2, "reward": 3.0}], tmp_path)
+    log = [{"step": 1, "reward": float("nan")}, {"step": 2, "reward": 3.0}]
+    write_history(log, tmp_path, PANELS)
     text = (tmp_path / "history.json").read_text()
     assert "NaN" not in text
     assert json.loads(text) == [{"step": 1, "reward": None}, {"step": 2, "reward": 3.0}]

@@ -6,12 +6,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from mmreward_trainer.align.check import encode_all, refuse, say_left_out
 from mmreward_trainer.align.grouped.configuration import GroupedSettings
 from mmreward_trainer.align.grouped.preparation import prepare
 from mmreward_trainer.align.grouped.run import tables
 from mmreward_trainer.align.grouped.serving import find_service
 from mmreward_trainer.critique.configuration import ConfigError
-from mmreward_trainer.critique.rows import RowError
 
 
 def check_grouped_run(
@@ -32,16 +32,10 @@ def check_grouped_run(
         ):
             if rows is None:
                 continue
-            longest = 0
-            for row in rows.table:
-                try:
-                    longest = max(longest, parts.check(row))
-                except RowError as error:
-                    say(f"  unusable: {error}")
-                    refused += 1
+            longest, unusable = encode_all(rows, parts.check, say)
+            refused += unusable
             say(f"{name}: {len(rows)} prompts, the longest {longest} tokens")
-            for line in rows.report["left_out"]:
-                say(f"  left out: {line}")
+            say_left_out(rows, say)
     impatient = settings.service.model_copy(update={"wait_s": 0.0})
     try:
         card = find_service(settings.model_copy(update={"service": impatient}), api_key)
@@ -49,5 +43,4 @@ def check_grouped_run(
         say(f"WARNING: {error}")
     else:
         say(f"service: {card.id} ({', '.join(card.kinds)}), {card.provenance.fingerprint}")
-    if refused:
-        raise RowError(f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)')
+    refuse(refused)

@@ -9,15 +9,13 @@ OUTPUT/run/           config.json, service.json (the model it insists on), data/
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mmreward_client.file_replacement import replace_file
-from transformers import TrainerCallback, set_seed
+from transformers import set_seed
 
 from mmreward_trainer.align.export import export_policy
 from mmreward_trainer.align.grouped.configuration import GroupedSettings, Watched
@@ -27,10 +25,9 @@ from mmreward_trainer.align.grouped.rows import build_prompts
 from mmreward_trainer.align.grouped.serving import make_reward, pinned
 from mmreward_trainer.align.grouped.watch import Thresholds, Warned, Watch
 from mmreward_trainer.align.rows import PairTable
-from mmreward_trainer.critique.curves import draw_curves
 from mmreward_trainer.critique.rows import check_apart
 from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save
-from mmreward_trainer.critique.sharding import check_sharded
+from mmreward_trainer.run_log import RunLog, Say, mute, without_nan, write_history
 
 # What may change between a run and its continuation without making it another run.
 _FREE = {
@@ -40,8 +37,6 @@ _FREE = {
     "watch": True,
 }
 WARNINGS_FILE = "warnings.jsonl"
-
-Say = Callable[[str], None]
 
 
 def train_grouped(
@@ -70,14 +65,14 @@ def train_grouped(
     set_seed(settings.run.seed)
     parts = prepare(settings)
     with state.main_process_first():
-        speaks = say if state.is_main_process else _mute
+        speaks = say if state.is_main_process else mute
         if state.is_main_process:
             claim(settings, folder, resume, _FREE)
         train, validation = tables(settings, parts, folder / "data", speaks)
         fingerprint = pinned(settings, folder, api_key)
     speaks(f"rewards come from {', '.join(settings.service.urls)}, fingerprint {fingerprint}")
     reward = make_reward(settings, fingerprint, api_key, state.num_processes)
-    callbacks = [watch_of(settings.watch, folder, speaks), _Keeper(folder, speaks)]
+    callbacks = [watch_of(settings.watch, folder, speaks), RunLog(folder, PANELS, speaks)]
     trainer = make_trainer(settings, parts, reward, train, validation, folder, callbacks)
     save = last_save(folder / "saves") if resume else None
     trained = sum(one.numel() for one in trainer.model.parameters() if one.requires_grad)
@@ -89,7 +84,7 @@ def train_grouped(
     trainer.save_model(str(final))
     found = trainer.evaluate() if validation is not None else None
     if trainer.is_world_process_zero():
-        write_history(trainer.state.log_history, folder)
+        write_history(trainer.state.log_history, folder, PANELS)
         export_policy(
             final,
             settings.model,
@@ -101,7 +96,7 @@ def train_grouped(
             "steps": trainer.state.global_step,
             "rows": train.report,
             "validation_rows": None if validation is None else validation.report,
-            "validation": None if found is None else _told(found),
+            "validation": None if found is None else without_nan(found),
             "fingerprint": fingerprint,
             "since_start_or_resume": {**reward.counts, **reward.tally.counts},
             "warnings": warnings_of(folder),
@@ -160,42 +155,7 @@ def warnings_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def write_history(history: list[dict[str, Any]], folder: Path) -> None:
-    """The log as JSON and as curves; null where there was no value."""
-    told = [_told(line) for line in history]
-    replace_file(folder / "history.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
-    draw_curves(told, folder / "curves.png", PANELS)
-
-
-def _told(line: dict[str, Any]) -> dict[str, Any]:
-    """A line without NaN, which is no JSON: what TRL logs of a step without any reward."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in line.items()
-    }
-
-
-class _Keeper(TrainerCallback):  # type: ignore[misc]
-    """Writes log and curves whenever the trainer saves, and checks once that shards are real."""
-
-    def __init__(self, folder: Path, say: Say) -> None:
-        self._folder = folder
-        self._say = say
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        share = check_sharded(named["model"])
-        if share is not None:
-            self._say(f"{share:.0%} of the trained weights are in parts")
-
-    def on_save(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        if state.is_world_process_zero:
-            write_history(state.log_history, self._folder)
-
-
 def _account(rows: PairTable) -> str:
     names = ("prompts", "with_answer", "repeated", "bad", "missing_images", "unusable")
     counts = ", ".join(f"{rows.report[name]} {name.replace('_', ' ')}" for name in names)
     return f"{counts}; fingerprint {rows.report['fingerprint'][:12]}"
-
-
-def _mute(line: str) -> None: ...
