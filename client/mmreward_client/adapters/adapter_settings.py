@@ -39,6 +39,7 @@ class AdapterSettings(BaseModel):
         url: addresses of the replicas, separated by commas.
         pin: the fingerprint insisted on; `first`: that of the first reply, in each process for
             itself; `none`: any.
+        silence_timeout_s: how long one of several replicas may say nothing, see `ClientConfig`.
         process_group_timeout_s: of the trainer's process group: `timeout_s` has to be smaller.
         kind: `critique` scores each response by itself, `judge` compares those of a group.
         mode: of a critique model: `generate` writes the critique, `none` scores without one.
@@ -56,6 +57,7 @@ class AdapterSettings(BaseModel):
     url: tuple[str, ...] = (DEFAULT_URL,)
     api_key: SecretStr | None = None
     timeout_s: PositiveFloat = DEFAULT_TIMEOUT_S
+    silence_timeout_s: PositiveFloat | None = None
     process_group_timeout_s: PositiveFloat | None = None
     max_connections: PositiveInt = DEFAULT_MAX_CONNECTIONS
     pin: str | None = FIRST
@@ -103,6 +105,7 @@ class AdapterSettings(BaseModel):
             "urls": list(self.url),
             "api_key": None if self.api_key is None else self.api_key.get_secret_value(),
             "timeout_s": self.timeout_s,
+            "silence_timeout_s": self.silence_timeout_s,
             "process_group_timeout_s": self.process_group_timeout_s,
             "max_connections": self.max_connections,
             "pin": self.pin,

@@ -23,6 +23,7 @@ def test_values_reach_the_client():
             "MMREWARD_URL": "http://a:1, http://b:2",
             "MMREWARD_API_KEY": "secret",
             "MMREWARD_TIMEOUT_S": "30",
+            "MMREWARD_SILENCE_TIMEOUT_S": "20",
             "MMREWARD_PROCESS_GROUP_TIMEOUT_S": "60",
             "MMREWARD_PIN": "none",
             "MMREWARD_KIND": "judge",
@@ -35,6 +36,7 @@ def test_values_reach_the_client():
     assert options["urls"] == ["http://a:1", "http://b:2"]
     assert (options["api_key"], options["timeout_s"]) == ("secret", 30)
     assert (options["process_group_timeout_s"], options["pin"]) == (60, None)
+    assert options["silence_timeout_s"] == 20
     assert found.comparisons == 3
     assert found.sampling() == {"critiques": 2, "seed": 5}
     assert found.needs_groups

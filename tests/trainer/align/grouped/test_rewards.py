@@ -8,12 +8,14 @@ import pytest
 from mmreward_client import PinMismatch, ServerError, Unauthorized
 from mmreward_client.testing import Fault, FaultPlan, LocalService
 from mmreward_service.engine.fake import FakeEngine
+from mmreward_trainer.align.grouped.configuration import GroupedSettings
 from mmreward_trainer.align.grouped.rewards import (
     CritiqueReward,
     GroupedReward,
     ServiceGone,
     SplitGroup,
 )
+from mmreward_trainer.align.grouped.serving import make_reward
 from service_kit.threaded import running
 
 from .conftest import END, call, logged, step
@@ -145,3 +147,25 @@ def test_a_critique_model_scores_each_completion_by_itself(service: LocalService
     assert [len(one.items) for one in service.asked] == [2, 2]
     assert {item["mode"] for one in service.asked for item in one.items} == {"none"}
     assert reward.counts["status/not_finite"] == 2
+
+
+@pytest.mark.parametrize("kind", ["groups", "scores"])
+def test_a_run_gives_its_settings_to_the_client(kind: str) -> None:
+    """Replicas, times and the fingerprint; a process group's only where there are others."""
+    settings = GroupedSettings.model_validate(
+        {
+            "model": "policy",
+            "data": {"train": ["prompts.jsonl"]},
+            "service": {
+                "urls": ["http://a:1", "http://b:2"],
+                "timeout_s": 9,
+                "silence_timeout_s": 7,
+            },
+            "reward": {"kind": kind},
+        }
+    )
+    alone, together = (make_reward(settings, "f", "key", n).client.config for n in (1, 2))
+    assert alone.urls == ("http://a:1", "http://b:2")
+    assert (alone.timeout_s, alone.silence_timeout_s, alone.pin) == (9, 7, "f")
+    assert alone.process_group_timeout_s is None
+    assert together.process_group_timeout_s == settings.run.process_group_timeout_s

@@ -42,6 +42,7 @@ class Service(_Part):
     urls: list[str] = ["http://127.0.0.1:8000"]  # replicas
     model: str | None = None
     timeout_s: Positive = 300.0  # of a step's requests together
+    silence_timeout_s: Positive | None = None  # of one of several replicas, see ClientConfig
     max_in_flight: Count = 16  # requests of one process under way at once
     wait_s: NotNegative = 60.0  # until it is ready, at the start
     on_failure: Literal["raise", "none"] = "raise"  # of a call without an answer, see docs

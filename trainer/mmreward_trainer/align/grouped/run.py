@@ -33,9 +33,12 @@ from mmreward_trainer.run_log import RunLog, Say, mute, without_nan, write_histo
 _FREE = {
     "run": {"save_every_steps", "keep_saves", "cpu", "process_group_timeout_s"},
     "data": {"workers"},
-    "service": {"urls", "timeout_s", "max_in_flight", "wait_s", "on_failure", "patience"},
+    "service": {
+        "urls", "timeout_s", "silence_timeout_s", "max_in_flight", "wait_s", "on_failure",
+        "patience",
+    },
     "watch": True,
-}
+}  # fmt: skip
 WARNINGS_FILE = "warnings.jsonl"
 
 

@@ -81,6 +81,7 @@ def make_reward(
         "pin": fingerprint,
         "model": service.model,
         "timeout_s": service.timeout_s,
+        "silence_timeout_s": service.silence_timeout_s,
         "max_in_flight": service.max_in_flight,
         "on_failure": service.on_failure,
         "patience": service.patience,
