@@ -11,7 +11,8 @@ starts behind `mmreward-serve`. Then, each training a process of its own:
 
 Printed is what each loop made of the policy on held-out pictures, decided by the truth about each
 picture (`measure`). So few steps prove that the loops run, not what they are worth: that is
-`study.py`. Exit code 0 if every loop ran and every reward was there; 1 otherwise.
+`study.py`. Judgements that cannot be read leave their answers without a reward; how many is
+printed. Exit code 0 if every loop ran and every request of it had a reply; 1 otherwise.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from measuring.machine import REPOSITORY, describe_machine
 from measuring.report import console, write_result
 
 from loops.measure import measure
-from loops.missing import missing_margins, missing_rewards
+from loops.missing import Missing, missing_margins, missing_rewards
 from loops.policy import PolicyTraining, build_policy
 from loops.rows import write_corrections, write_preferences, write_questions
 from loops.tables import HEADER, row
@@ -79,12 +80,17 @@ def main(
             ]
         }
     seconds = round(time.monotonic() - began, 1)
-    result = {"machine": machine, "seed": seed, "seconds": seconds, "missing": missing,
-              "policies": found}  # fmt: skip
+    result = {
+        "machine": machine,
+        "seed": seed,
+        "seconds": seconds,
+        "missing": {name: vars(one) for name, one in missing.items()},
+        "policies": found,
+    }
     remarks = [
         f"{seconds:.0f} s in all; seed {seed}, {size.test_questions} questions about test "
         "pictures, four sampled answers each",
-        *(f"{name}: {count} rewards missing" for name, count in missing.items()),
+        *(f"{name}: {one}" for name, one in missing.items()),
     ]
     caption = "In per cent of answers, of statements under 'false'; sampled, greedy in brackets"
     table = [row(name, [one]) for name, one in found.items()]
@@ -92,13 +98,13 @@ def main(
     if work is None and output is None:
         target = REPOSITORY / "runs" / "loops" / "loops.json"
     write_result(target, result, "The loops in short form", [(caption, HEADER, table)], remarks)
-    if any(missing.values()):
+    if any(one.is_broken for one in missing.values()):
         raise typer.Exit(1)
 
 
 def run_loops(
     folder: Path, size: Size, seed: int, url: str | None, stack: ExitStack
-) -> dict[str, int]:
+) -> dict[str, Missing]:
     """Train all policies into `folder`; returns rewards that were missing, by loop.
 
     Raises:
@@ -127,7 +133,7 @@ def run_loops(
     dense.result()
     return {
         "MM-DPO": missing_margins(rows / "annotated.jsonl"),
-        "grouped RL": missing_rewards(folder / "grouped RL"),
+        "grouped RL": missing_rewards(folder / "grouped RL", size.completions_per_step),
     }
 
 

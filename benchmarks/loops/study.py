@@ -27,7 +27,7 @@ from measuring.machine import describe_machine
 from measuring.report import RESULTS, write_result
 
 from loops.measure import measure
-from loops.missing import missing_margins, missing_rewards
+from loops.missing import Missing, missing_margins, missing_rewards
 from loops.picture import draw
 from loops.policy import PolicyTraining, build_policy
 from loops.rows import (
@@ -88,7 +88,7 @@ def one_seed(folder: Path, seed: int, size: Size, wanted: list[str], url: str) -
         "corpus": json.loads((policy / "corpus.json").read_text(encoding="utf-8"))["corpus"],
         "margins": margins(rows / "annotated.jsonl"),
         BEFORE: measure(policy, "test", size.test_questions),
-        "missing": {"margins": missing_margins(rows / "annotated.jsonl")},
+        "missing": {"margins": vars(missing_margins(rows / "annotated.jsonl"))},
     }
     for comparison in wanted:
         found[comparison] = {}
@@ -98,7 +98,8 @@ def one_seed(folder: Path, seed: int, size: Size, wanted: list[str], url: str) -
             train(training, size, start=policy, rows=rows, output=output, seed=seed, url=url)
             found[comparison][name] = measure(output, "test", size.test_questions)
             if training.command == "grouped":
-                found["missing"][name] = missing_rewards(output)
+                lost = missing_rewards(output, size.completions_per_step)
+                found["missing"][name] = vars(lost)
     return found
 
 
@@ -153,17 +154,26 @@ def report(
         for comparison in wanted
     ]
     tables.append(("δ and β of the informative reward model, by label", *_margins_table(results)))
-    missing = [value for one in results for value in one["missing"].values()]
     remarks = [
         f"{size.test_questions} questions about test pictures, four sampled answers each; greedy "
         "answers in brackets; 'false' is of statements, the others are of answers",
-        f"rewards missing: {sum(missing)}",
+        *(f"{name}: {one}" for name, one in _missing(results).items()),
     ]
     draw(results, wanted, path.with_suffix(".png"))
     write_result(
         path, {"machine": machine, "size": vars(size), "seeds": results}, "The loops, compared",
         tables, remarks,
     )  # fmt: skip
+
+
+def _missing(results: list[dict[str, Any]]) -> dict[str, Missing]:
+    """Rewards that were missing, all seeds together."""
+    names = results[0]["missing"]
+    fields = {name: [one["missing"][name] for one in results] for name in names}
+    return {
+        name: Missing(**{field: sum(one[field] for one in seeds) for field in seeds[0]})
+        for name, seeds in fields.items()
+    }
 
 
 def _margins_table(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:

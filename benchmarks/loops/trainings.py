@@ -90,6 +90,10 @@ class Size:
         if self.pairs % self.pairs_per_step:
             raise ValueError(f"{self.pairs} pairs are no whole steps of {self.pairs_per_step}")
 
+    @property
+    def completions_per_step(self) -> int:
+        return self.prompts_per_step * self.completions
+
     def scaled(self, scale: float) -> Size:
         """Steps and rows times `scale`; what belongs to one step stays."""
         scaled = {
@@ -122,7 +126,7 @@ class Size:
                 "rl.epochs": 1000,
                 "rl.prompts_per_step": self.prompts_per_step,
                 "rl.completions": self.completions,
-                "rl.completions_per_batch": self.prompts_per_step * self.completions,
+                "rl.completions_per_batch": self.completions_per_step,
                 "rl.max_completion_tokens": MAX_ANSWER_TOKENS,
                 "rl.learning_rate": self.rl_rate,
                 "rl.schedule": "constant_with_warmup",

@@ -16,7 +16,7 @@ import pytest
 from http_parts.processes import service
 from loops.corpus import draw_question, draw_questions, falsehood, write_answer
 from loops.measure import figures
-from loops.missing import missing_margins, missing_rewards
+from loops.missing import Missing, missing_margins, missing_rewards
 from loops.policy import CHAT_TEMPLATE, Policy
 from loops.rows import SATURATED_DELTA, preference, preferences, read_rows, saturate
 from loops.statements import FORMS, corrected, decide, true_answer
@@ -156,20 +156,26 @@ def test_a_saturated_reward_model_gives_every_pair_one_beta(tmp_path: Path) -> N
     deltas = [one["delta"] for one in read_rows(tmp_path / "saturated.jsonl")]
     assert deltas == pytest.approx([11.57, SATURATED_DELTA, 12.43, None])
     assert all(dynamic_beta(one) > 0.1495 for one in deltas[:3])
-    assert missing_margins(annotated) == 1
+    assert missing_margins(annotated) == Missing(answers=1, asked=4, failed_calls=0)
 
 
 def test_a_missing_reward_is_seen_in_the_log(tmp_path: Path) -> None:
-    """A null that is no cut answer counts; a log without rewards is no run."""
+    """A null that is no cut answer counts; a failed request breaks a loop; no log is no run."""
     history = tmp_path / "run" / "history.json"
     history.parent.mkdir()
     cut = {"grouped_reward/null": 0.25, "grouped_reward/null_incomplete": 0.25}
     lost = {"grouped_reward/null": 0.5, "grouped_reward/null_incomplete": 0.25}
     history.write_text(json.dumps([cut, lost, {"loss": 1.0}]))
-    assert missing_rewards(tmp_path) == 1
+    found = missing_rewards(tmp_path, completions_per_step=8)
+    assert found == Missing(answers=2, asked=12, failed_calls=0)
+    assert not found.is_broken
+    history.write_text(json.dumps([cut, {"service/failed_calls": 1.0, **lost}]))
+    assert missing_rewards(tmp_path, completions_per_step=8).is_broken
+    history.write_text(json.dumps([{"grouped_reward/null": 1.0}]))
+    assert missing_rewards(tmp_path, completions_per_step=8).is_broken
     history.write_text(json.dumps([{"loss": 1.0}]))
     with pytest.raises(RuntimeError, match="no reward"):
-        missing_rewards(tmp_path)
+        missing_rewards(tmp_path, completions_per_step=8)
 
 
 def test_figures_and_their_row() -> None:
