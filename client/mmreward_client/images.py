@@ -65,6 +65,24 @@ class MediaTable:
         return {"frames": keys, "fps": float(fps)}
 
 
+def identity_of(image: ImageLike) -> str:
+    """SHA-256 of what the caller holds: copies of one picture share it, without being encoded.
+
+    A path and the bytes of its file do not: nothing is read here.
+    """
+    if isinstance(image, bytes | bytearray | memoryview):
+        content = bytes(image)
+    elif hasattr(image, "tobytes"):  # pixels: of PIL, or of numpy
+        names = ("size", "shape", "dtype", "mode")
+        header = [str(getattr(image, name, "")) for name in names]
+        if header[-1] in ("P", "PA"):
+            header.append(str(image.getpalette()))
+        content = " ".join(header).encode("ascii") + image.tobytes()
+    else:
+        content = str(image).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(content).hexdigest()
+
+
 def data_uri(image: ImageLike, *, relative_to: Path | None = None) -> str:
     """One image as a data URI.
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mmreward_client import InvalidInput, Video
-from mmreward_client.images import MediaTable, data_uri, sniff
+from mmreward_client.images import MediaTable, data_uri, identity_of, sniff
 from PIL import Image
 
 FORMATS = {
@@ -176,3 +176,19 @@ def test_what_is_no_video(video):
 def test_sniffing_never_fails(content):
     """Any bytes have a type or none."""
     assert sniff(content) is None or sniff(content) in FORMATS.values()
+
+
+def test_copies_share_an_identity_and_nothing_else_does():
+    """Large arrays, whose repr leaves the middle out; equal bytes in other shapes; palettes."""
+    large = np.zeros((64, 64, 3), np.uint8)
+    other = large.copy()
+    other[32, 32] = 1
+    assert repr(large) == repr(other)
+    assert identity_of(large) == identity_of(large.copy()) != identity_of(other)
+    assert identity_of(large) != identity_of(large.reshape(32, 128, 3))
+    assert identity_of(picture()) == identity_of(picture()) != identity_of(picture((4, 5)))
+    black, white = (Image.new("P", (5, 4)) for _ in range(2))
+    white.putpalette([255] * 768)
+    assert black.tobytes() == white.tobytes()
+    assert identity_of(black) != identity_of(white)
+    assert identity_of("a.png") == identity_of("a.png") != identity_of(b"a.png.")

@@ -1,10 +1,12 @@
-"""Resuming a Trainer of transformers from a save whose tensors have their published names."""
+"""Resuming a Trainer of transformers: tensors under their published names, and no step too many."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 
 
 class ResumesByName:
@@ -45,3 +47,26 @@ def load_weights(model: Any, save: str) -> None:
     if report["missing_keys"]:
         raise RuntimeError(f"{save} lacks {sorted(report['missing_keys'])[:5]}")
     model.load_state_dict(loaded.state_dict())
+
+
+def train_from(trainer: Any, save: Path | None) -> None:
+    """Train to the end, from a save if there is one.
+
+    A run that was stopped after its last step, in its export, has a save of that step. The Trainer
+    (transformers 5.19) looks for its end after a step only, and would train one more.
+    """
+    trainer.add_callback(_NothingLeft())
+    with suppress(_AtTheEnd):
+        trainer.train(resume_from_checkpoint=None if save is None else str(save))
+
+
+class _AtTheEnd(Exception):
+    """The save is of the last step."""
+
+
+class _NothingLeft(TrainerCallback):  # type: ignore[misc]
+    """Called when weights and state are loaded, and no step is done."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+        if state.global_step >= state.max_steps:
+            raise _AtTheEnd

@@ -17,6 +17,7 @@ from mmreward_client.adapters.conversation import Question, question_of_template
 from mmreward_client.adapters.group_gathering import GroupGathering
 from mmreward_client.adapters.rewarding import NoReward, rewarder
 from mmreward_client.errors import InvalidInput
+from mmreward_client.images import identity_of
 from mmreward_client.inputs import ScoreInput
 
 try:
@@ -81,7 +82,7 @@ class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
             item = ScoreInput(response=response, mode=mode, **question.fields())
             return await self._rewarder.score(item)
         # Two rows with one question and equal pictures may mix their responses: they are one group.
-        key = (repr(question.prompt), repr(question.images))
+        key = (repr(question.prompt), tuple(map(identity_of, question.images)))
         reward = await self._gathering.reward(key, question, response)
         if reward is None:
             raise NoReward("a group was left out, which OpenRLHF has no place for")

@@ -22,6 +22,7 @@ from typing import Any
 from mmreward_client.adapters.conversation import question_of
 from mmreward_client.adapters.rewarding import Rewarder
 from mmreward_client.errors import InvalidInput
+from mmreward_client.images import identity_of
 from mmreward_client.inputs import GroupInput
 
 try:
@@ -90,7 +91,7 @@ def groups_of(completions: Sequence[str], columns: dict[str, Any], size: int) ->
 
     def is_of(place: int) -> tuple[Any, Any, Any]:
         question = questions[place]
-        return ids[place], repr(question.prompt), [_identity(one) for one in question.images]
+        return ids[place], repr(question.prompt), [identity_of(one) for one in question.images]
 
     groups = []
     for _, run in groupby(range(len(completions)), key=is_of):
@@ -112,14 +113,6 @@ def groups_of(completions: Sequence[str], columns: dict[str, Any], size: int) ->
 def _without_answer(messages: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     is_answered = bool(messages) and messages[-1].get("role") == "assistant"
     return messages[:-1] if is_answered else messages
-
-
-def _identity(image: Any) -> Any:
-    """What tells one picture from another without reading it: rows of a group are copies."""
-    if isinstance(image, str | bytes):
-        return image
-    content = getattr(image, "tobytes", None)
-    return content() if content is not None else image
 
 
 orms["mmreward"] = MMReward

@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmreward_client import GroupInput, InvalidInput, RewardClient
@@ -153,6 +154,26 @@ async def test_the_executor_compares_groups(execute, service_url):
     with RewardClient(service_url) as client:
         (group,) = client.groups([GroupInput("Which digit?", texts)]).data
     assert sorted(one["reward"] for one in found) == sorted(group.scores)
+
+
+async def test_a_group_is_of_one_picture(execute, service_url):
+    """Copies are one picture, another picture makes another group of the same question.
+
+    Arrays of this size have one repr, whatever is in the middle of them.
+    """
+    black = np.zeros((64, 64, 3), np.uint8)
+    dotted = black.copy()
+    dotted[32, 32] = 255
+    shown = [black, dotted, black.copy(), dotted.copy()]
+    texts = ["A 7.", "A 7.", "A 3.", "A 3."]
+    run = execute(kind="judge", group_size=2)
+    runs = [run(Rollout(text), SHOWN, images=[one]) for text, one in zip(texts, shown, strict=True)]
+    found = [one["reward"] for one in await asyncio.gather(*runs)]
+    with RewardClient(service_url) as client:
+        groups = [GroupInput("Which digit?", texts[1:3], images=[one]) for one in shown[:2]]
+        first, second = (one.scores for one in client.groups(groups).data)
+    assert found == [first[0], second[0], first[1], second[1]]
+    assert first != second
 
 
 @pytest.mark.parametrize(

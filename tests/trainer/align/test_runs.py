@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,6 +131,26 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     for name, tensor in load_file(whole / "model.safetensors").items():
         assert torch.equal(tensor, load_file(killed / "model.safetensors")[name]), name
     _leaves_a_policy_and_an_account(whole, policies())
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_in_its_export_trains_no_further(
+    policies: Policies, data: Path, tmp_path: Path
+) -> None:
+    """The last save is of the last step: what is resumed from it is exported, as it is."""
+    output = tmp_path / "out"
+    words = arguments("mm-dpo", policies(), data, output)
+    words += ["--set", "optimisation.schedule=constant_with_warmup"]
+    run(words)
+    logged, weights = losses(output), load_file(output / "model.safetensors")
+    for name in ("config.json", "model.safetensors", "run/result.json"):
+        (output / name).unlink()
+    shutil.rmtree(output / "run" / "final")
+    assert "resumed from checkpoint-6" in run([*words, "--resume"])
+    assert json.loads((output / "run" / "result.json").read_text())["steps"] == 6
+    assert losses(output) == logged
+    for name, tensor in load_file(output / "model.safetensors").items():
+        assert torch.equal(tensor, weights[name]), name
 
 
 def _leaves_a_policy_and_an_account(output: Path, base: Path) -> None:

@@ -90,7 +90,7 @@ def test_vllm_rolls_out_what_is_trained_on(stock: Stock, colours: Path, tmp_path
     config = judge_config(
         stock("qwen2_5_vl"), colours, rl__use_vllm=True, rl__vllm_memory_share=0.05
     )
-    log = launched(config, tmp_path / "vllm")["rl"]
+    log = launched(config, tmp_path / "rolled_out")["rl"]
     apart = [
         line["sampling/sampling_logp_difference/max"]
         for line in log

@@ -30,6 +30,7 @@ from mmreward_trainer.align.rows import PairTable, build_pairs
 from mmreward_trainer.align.trainer import PairTrainer
 from mmreward_trainer.critique.rows import check_apart
 from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save
+from mmreward_trainer.resuming import train_from
 from mmreward_trainer.run_log import RunLog, Say, mute, without_nan, write_history
 
 # What may change between a run and its continuation without making it another run.
@@ -71,7 +72,7 @@ def train_policy(settings: AlignSettings, output: Path, *, resume: bool, say: Sa
     )
     save = last_save(folder / "saves") if resume else None
     _describe(trainer, save, speaks)
-    trainer.train(resume_from_checkpoint=None if save is None else str(save))
+    train_from(trainer, save)
     final = folder / "final"
     trainer.save_model(str(final))
     found = trainer.evaluate() if validation is not None else None

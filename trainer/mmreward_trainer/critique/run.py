@@ -23,6 +23,7 @@ from mmreward_trainer.critique.preparation import Parts, make_trainer, prepare
 from mmreward_trainer.critique.publishing import publish
 from mmreward_trainer.critique.rows import Encode, Rows
 from mmreward_trainer.earlier_rows import check_held_out
+from mmreward_trainer.resuming import train_from
 from mmreward_trainer.run_log import RunLog, Say, mute
 
 RUN_FOLDER = "run"
@@ -59,7 +60,7 @@ def train_critique(config: CritiqueConfig, output: Path, *, resume: bool, say: S
     save = last_save(folder / "saves") if resume else None
     if state.is_main_process:
         _describe(config, parts, train_rows, validation_rows, save, say)
-    trainer.train(resume_from_checkpoint=None if save is None else str(save))
+    train_from(trainer, save)
     final = folder / "final"
     trainer.save_model(str(final))
     trainer.evaluate()

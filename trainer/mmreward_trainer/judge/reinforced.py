@@ -95,7 +95,7 @@ def judge_trainer_class(base: Any) -> Any:
                 return super()._generate_single_turn(
                     prompt_ids, images, multimodal_fields, *more, **named
                 )
-            from mmreward_service.images import decode
+            from mmreward_service.images import check_payload, decode
 
             # vLLM puts the pictures in by itself, at one placeholder for each.
             build = self.parts.encoder.builder
@@ -103,8 +103,13 @@ def judge_trainer_class(base: Any) -> Any:
                 build.prompt(pair.answers[0 if one["chosen_first"] else 1])
                 for one, pair in self._rolled
             ]
+            limits = self.parts.limits
             pictures = [
-                [decode(content) for content in read_pictures(self.rows[one["row"]])] or None
+                [
+                    decode(check_payload(content, limits))
+                    for content in read_pictures(self.rows[one["row"]])
+                ]
+                or None
                 for one, _ in self._rolled
             ]
             return super()._generate_single_turn(short, pictures, {}, *more, **named)

@@ -33,6 +33,7 @@ from mmreward_trainer.judge.publishing import publish
 from mmreward_trainer.judge.selection import Selected, rows_of_stages
 from mmreward_trainer.judge.start import warn_of_start
 from mmreward_trainer.judge.validation import JudgedPair, Validation
+from mmreward_trainer.resuming import train_from
 from mmreward_trainer.run_log import Say, mute
 
 # What may change between a run and its continuation without making it another run.
@@ -145,7 +146,7 @@ def _stage(
     run.say(f"{name}: {len(table)} pairs, {left_out} left out; " + _size(trainer.model))
     if save is not None:
         run.say(f"{name}: resumed from {save.name}")
-    trainer.train(resume_from_checkpoint=None if save is None else str(save))
+    train_from(trainer, save)
     trainer.save_model(str(folder / _FINAL))
     account = {"pairs": len(table), "left_out": left_out, "steps": trainer.state.global_step}
     account |= _first_and_last(trainer.state.log_history, trainer.state.global_step)

@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmreward_client.images import identity_of
+
 Prompt = str | list[dict[str, str]]
 _ROLES = ("system", "user", "assistant")
 
@@ -202,17 +204,6 @@ def _key(prompt: Prompt, images: Sequence[Any], digests: dict[int, tuple[Any, st
     parts = [json.dumps(prompt)]
     for image in images:
         if id(image) not in digests:
-            digests[id(image)] = (image, _digest(image))
+            digests[id(image)] = (image, identity_of(image))
         parts.append(digests[id(image)][1])
     return hashlib.sha256("\n".join(parts).encode("ascii")).hexdigest()
-
-
-def _digest(image: Any) -> str:
-    if isinstance(image, bytes | bytearray | memoryview):
-        content = bytes(image)
-    elif hasattr(image, "tobytes"):  # pixels: of PIL, or of numpy
-        size = getattr(image, "size", None), getattr(image, "shape", None)
-        content = f"{size} {getattr(image, 'mode', '')}".encode("ascii") + image.tobytes()
-    else:
-        content = str(image).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(content).hexdigest()

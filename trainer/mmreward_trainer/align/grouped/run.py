@@ -27,6 +27,7 @@ from mmreward_trainer.align.grouped.watch import Thresholds, Warned, Watch
 from mmreward_trainer.align.rows import PairTable
 from mmreward_trainer.critique.rows import check_apart
 from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save
+from mmreward_trainer.resuming import train_from
 from mmreward_trainer.run_log import RunLog, Say, mute, without_nan, write_history
 
 # What may change between a run and its continuation without making it another run.
@@ -82,7 +83,7 @@ def train_grouped(
     speaks(f"{trained:,} parameters are trained")
     if save is not None:
         speaks(f"resumed from {save.name}")
-    trainer.train(resume_from_checkpoint=None if save is None else str(save))
+    train_from(trainer, save)
     final = folder / "final"
     trainer.save_model(str(final))
     found = trainer.evaluate() if validation is not None else None
