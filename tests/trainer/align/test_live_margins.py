@@ -104,9 +104,24 @@ def test_a_lost_call_costs_margins_and_too_many_stop(service: LocalService) -> N
     assert source.margins(rows(1))[0].value is not None
     assert source.margins(rows(2)) == [Margin(None, "Overloaded")]
     assert source.margins(rows(2)) == [Margin(None, "DeadlineExceeded")]
-    with pytest.raises(MarginServiceError, match="3 requests in a row without an answer"):
+    with pytest.raises(MarginServiceError, match="3 requests in a row without a margin"):
         source.margins(rows(2))
     assert source.events.tally.counts["CallFailed/Overloaded"] == 4
+    source.close()
+
+
+def test_answers_without_any_margin_stop_the_run_too(service: LocalService) -> None:
+    """A model whose critiques cannot be read answers every request, and teaches nothing."""
+    source = ServiceMargins([service.url], max_lost_calls=3)
+    null = Fault("null", status="unparsed")
+    service.script(null, null, None, null, null, null)
+    for _ in range(2):
+        assert source.margins(rows(1, 2)) == [Margin(None, "unparsed")] * 2
+    assert source.margins(rows(1))[0].value is not None
+    for _ in range(2):
+        source.margins(rows(2))
+    with pytest.raises(MarginServiceError, match=r"3 requests in a row without a margin.*unparsed"):
+        source.margins(rows(2))
     source.close()
 
 

@@ -6,7 +6,8 @@ a time, each within one total time that its retries and pauses are part of.
 
 What can go wrong with a call is of two kinds. What another attempt may cure (no connection, no time
 left, overload, a fault of the server) costs the pairs of that call their margin, with the reason,
-and the run's policy decides what becomes of them; after so many such calls in a row the run stops,
+and the run's policy decides what becomes of them. An answer may be without margins as well, as where
+critiques cannot be read. After so many calls in a row that gave no margin at all the run stops,
 because it would go on learning nothing. All else stops it at once: another model than the one that
 the run began with, a wrong key, an answer that breaks the contract.
 
@@ -61,7 +62,7 @@ class ServiceOptions:
         timeout_s: total time of a request: the longest that a step waits for its margins.
         silence_timeout_s: see `mmreward_client.ClientConfig`.
         cache_pairs: margins that are kept for later epochs, of each process.
-        max_lost_calls: requests in a row without an answer after which the run stops.
+        max_lost_calls: requests in a row without a single margin after which the run stops.
 
     Raises:
         ValueError: a number outside of its range.
@@ -205,20 +206,31 @@ class ServiceMargins:
                 pin=self.fingerprint,
             )
         except PASSING as error:
-            self._lost += 1
-            if self._lost >= self.options.max_lost_calls:
-                raise MarginServiceError(
-                    f"{self._lost} requests in a row without an answer, the last one: "
-                    f"{type(error).__name__}: {error}"
-                ) from error
+            self._count_lost(f"{type(error).__name__}: {error}", error)
             return [Margin(None, type(error).__name__)] * len(items)
-        self._lost = 0
         found = reply.provenance.fingerprint
         if self.fingerprint is None:
             self.fingerprint = found
         elif found != self.fingerprint:  # both were asked for when nothing was known yet
             raise MarginServiceError(f"two models answer: {self.fingerprint} and {found}")
-        return [self._margin(result) for result in reply.data]
+        margins = [self._margin(result) for result in reply.data]
+        if any(one.value is not None for one in margins):
+            self._lost = 0
+        else:
+            self._count_lost(", ".join(sorted({str(one.reason) for one in margins})), None)
+        return margins
+
+    def _count_lost(self, said: str, cause: Exception | None) -> None:
+        """One more request that gave no margin at all.
+
+        Raises:
+            MarginServiceError: too many of them in a row.
+        """
+        self._lost += 1
+        if self._lost >= self.options.max_lost_calls:
+            raise MarginServiceError(
+                f"{self._lost} requests in a row without a margin, the last one: {said}"
+            ) from cause
 
     def _margin(self, result: PairResult) -> Margin:
         if result.delta is None:

@@ -103,7 +103,7 @@ def judge_trainer_class(base: Any) -> Any:
                 build.prompt(pair.answers[0 if one["chosen_first"] else 1])
                 for one, pair in self._rolled
             ]
-            limits = self.parts.limits
+            limits = self.parts.encoder.media.limits
             pictures = [
                 [
                     decode(check_payload(content, limits))
