@@ -6,7 +6,7 @@ a time, each within one total time that its retries and pauses are part of.
 
 What can go wrong with a call is of two kinds. What another attempt may cure (no connection, no time
 left, overload, a fault of the server) costs the pairs of that call their margin, with the reason,
-and the run's policy decides what becomes of them. An answer may be without margins as well, as where
+and the run's policy decides what becomes of them. An answer may lack margins as well, as where
 critiques cannot be read. After so many calls in a row that gave no margin at all the run stops,
 because it would go on learning nothing. All else stops it at once: another model than the one that
 the run began with, a wrong key, an answer that breaks the contract.
