@@ -22,6 +22,7 @@ ENOUGH_SCORES = 100
 """Below these a share says little, and one bad request of two would wake somebody."""
 OVERLOADED = 0.05
 UNREAD = 0.02
+FAILED_ITEMS = 0.05
 CONSISTENT = 0.6
 """A judge that tosses a coin names the same winner in half of the pairs."""
 DRIFT_SIGMA = 1.0
@@ -82,15 +83,26 @@ def alert_rules(clock: Clock, runbooks: str) -> dict[str, list[Rule]]:
             "2m",
             "critical",
             "The engine of {{ $labels.instance }} has questions and answers none.",
-            # The silence is 0 between requests that end by their deadline, one after another.
+            # The silence is 0 between requests that end by their deadline, one after another. A
+            # text that was finished since then ends it.
             "max by (job, instance) "
             f"(max_over_time(mmreward_engine_silence_seconds[{clock.window('5m')}])) "
             f"> {silence_s:g}\n"
+            "unless sum by (job, instance) "
+            f"(increase(mmreward_critiques_total[{clock.window('2m')}])) > 0\n"
             "or sum by (job, instance) (vllm:num_requests_waiting) > 0\n"
             "and sum by (job, instance) (vllm:num_requests_running) == 0",
         ),
     ]
     quality = [
+        alert(
+            "RewardItemsFailing",
+            "5m",
+            "critical",
+            "More than 5 % of what {{ $labels.job }} is asked has no score, by its own fault.",
+            f"job_model:mmreward_items_failed:ratio_rate5m > {FAILED_ITEMS}\n"
+            f"and job_model:mmreward_items:increase1h >= {ENOUGH_REQUESTS}",
+        ),
         alert(
             "RewardUnparsedHigh",
             "15m",

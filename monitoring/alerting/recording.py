@@ -71,9 +71,21 @@ def _quality(clock: Clock) -> list[Rule]:
     before = f"[{clock.window('1d')}] offset {clock.window('30m')}"
     level = "job_model_kind:mmreward_score"
     unread = 'status=~"unparsed|truncated|not_finite"'
+    # Each is answered with 200: a request may hold good ones beside.
+    failed = 'status=~"internal|deadline|overloaded"'
+    five = clock.window("5m")
+    items = "sum by (job, model) (rate(mmreward_items_total"
     texts = "sum by (job, model) (rate(mmreward_critiques_total"
     swaps = "sum by (job) (increase(mmreward_preference_swap_total"
     return [
+        _rule(
+            "job_model:mmreward_items_failed:ratio_rate5m",
+            f"{items}{{{failed}}}[{five}]))\n/ ({items}[{five}])) > 0)",
+        ),
+        _rule(
+            "job_model:mmreward_items:increase1h",
+            f"sum by (job, model) (increase(mmreward_items_total[{hour}]))",
+        ),
         _rule(
             "job_model:mmreward_critiques_unread:ratio_rate15m",
             f"{texts}{{{unread}}}[{quarter}]))\n/ ({texts}[{quarter}])) > 0)",

@@ -27,6 +27,8 @@ from mmreward_service.state import request_id_of, service_of
 RequestT = TypeVar("RequestT", bound=BaseModel)
 
 NDJSON = "application/x-ndjson"
+KEEP_ALIVE_S = 15.0
+"""Balancers cut what says nothing for a minute; a group of many comparisons takes longer."""
 
 _REPLIES: dict[type[AnyRequest], type[BaseModel]] = {
     ScoreRequest: ScoreReply,
@@ -106,6 +108,7 @@ class LastLine(BaseModel):
 class ItemLines(Response):
     """Each item as a line when it is finished, then a line with everything else.
 
+    In between there is an empty line every so often, so that the stream is never silent for long.
     The status is on its way before the first item is finished, so a deadline or an engine that
     stops is reported by each item from here on, and counted as it is without a stream.
     """
@@ -132,7 +135,18 @@ class ItemLines(Response):
             async with one_at_a_time:
                 await _write_line(send, result)
 
-        await self.run.serve(write)
+        async def keep_alive() -> None:
+            while True:
+                await asyncio.sleep(KEEP_ALIVE_S)
+                async with one_at_a_time:
+                    await send({"type": "http.response.body", "body": b"\n", "more_body": True})
+
+        ticking = asyncio.create_task(keep_alive())
+        try:
+            await self.run.serve(write)
+        finally:
+            ticking.cancel()
+            await asyncio.wait([ticking])
         summary = self.run.summary()
         note(self.request, self.run, results)
         self._note_status_in_the_end()

@@ -34,6 +34,8 @@ class Service:
     traffic: Traffic
     engine: FakeEngine = field(default_factory=FakeEngine)
     settings: dict[str, Any] = field(default_factory=dict)
+    may_raise: frozenset[str] = frozenset()
+    """Those that follow from the fault where what was under way is counted."""
     lives_s: float | None = None
     """It is stopped after so long."""
     address: str = ""
@@ -54,7 +56,13 @@ def services() -> list[Service]:
     return [
         job("normal", traffic=_steady()),
         job("killed", "ServiceDown", traffic=_steady(), lives_s=6.0),
-        job("dead", "NotReady", "ErrorBudgetBurn", traffic=_once_dead),
+        job(
+            "dead",
+            "NotReady",
+            "ErrorBudgetBurn",
+            traffic=_once_dead,
+            may_raise=frozenset({"RewardItemsFailing"}),
+        ),
         job("stalled", "EngineStalled", traffic=_steady(" [[slow]]")),
         job(
             "slow",
@@ -69,6 +77,7 @@ def services() -> list[Service]:
             engine=FakeEngine(seconds_per_token=0.003),
             settings={"max_in_flight": 4},
         ),
+        job("failing", "ItemsFailing", traffic=_steady(" [[fault]]", every=5)),
         job("unparsed", "UnparsedHigh", traffic=_steady(" [[unparsed]]", every=5)),
         job("drifting", "ScoreDrift", traffic=_drifting),
         job("first-wins", "OrderInconsistent", traffic=_groups(" [[quality=5]] [[first_wins]]")),

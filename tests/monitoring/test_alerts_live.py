@@ -48,7 +48,7 @@ class Watched:
         Requests that took a quarter of a second were late, and a process that could not run for
         half a second did not answer for a minute, on this scale.
         """
-        alerts = set(one.raises)
+        alerts = set(one.raises | one.may_raise)
         late = sum(duration > LATE_S for duration in one.durations_s)
         if late > 0.01 * len(one.durations_s):
             alerts.add("RewardLatencyBudgetBurn")

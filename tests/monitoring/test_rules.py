@@ -51,6 +51,25 @@ def scores(positive: str) -> dict[str, str]:
     return found | series("mmreward_score_bucket", "0+10x120", le="+Inf", **labels)
 
 
+def large_scores(first: tuple[str, ...], sums: str) -> dict[str, str]:
+    """Ten a minute on a scale to 100, by the bounds of the service; their sum as given."""
+    labels = {"model": "m", "kind": "judge"}
+    found = {
+        **series("mmreward_score_magnitude_total", sums, sign="positive", **labels),
+        **series("mmreward_score_magnitude_total", "0x120", sign="negative", **labels),
+    }
+    for bound, values in zip(("50", "75", "100", "+Inf"), first, strict=True):
+        found |= series("mmreward_score_bucket", values, le=bound, **labels)
+    return found
+
+
+def items(**statuses: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for status, values in statuses.items():
+        found |= series("mmreward_items_total", values, status=status, model="m")
+    return found
+
+
 def critiques(unparsed: str) -> dict[str, str]:
     name, labels = "mmreward_critiques_total", {"model": "m", "kind": "critique"}
     return {
@@ -130,6 +149,12 @@ FIRES: dict[str, Case] = {
         "10m",
         [JOB | CRITICAL],
     ),
+    "items that fail, each with 200": (
+        "RewardItemsFailing",
+        items(ok="0+90x60", internal="0+4x60", deadline="0+6x60"),
+        "30m",
+        [OF_JOB | {"model": "m"} | CRITICAL],
+    ),
     "unparsed": (
         "RewardUnparsedHigh",
         critiques("0+10x60"),
@@ -137,6 +162,14 @@ FIRES: dict[str, Case] = {
         [OF_JOB | {"model": "m"} | WARNING],
     ),
     "drift": ("RewardScoreDrift", scores("0+10x60 660+50x60"), "100m", [OF_SCORES | WARNING]),
+    "drift on a scale to 100": (
+        "RewardScoreDrift",
+        large_scores(
+            ("0+2x60 120+0x60", "0+8x60 480+1x60", "0+10x120", "0+10x120"), "0+600x60 36000+900x60"
+        ),
+        "100m",
+        [OF_JOB | {"model": "m", "kind": "judge"} | WARNING],
+    ),
     "inconsistent": (
         "RewardOrderInconsistent",
         orders("0+5x90", "0+5x90"),
@@ -193,7 +226,23 @@ SILENT: dict[str, Case] = {
         "11m",
         [],
     ),
+    "a silence that is over": (
+        "RewardEngineStalled",
+        {
+            **series("mmreward_engine_silence_seconds", "0 60 130 0x30"),
+            **series("mmreward_critiques_total", "0x4 5+5x30", model="m", kind="critique",
+                     status="ok"),
+        },
+        "6m",
+        [],
+    ),
     "a queue behind a busy engine": ("RewardEngineStalled", engine("3x60", "8x60"), "40m", []),
+    "few items that fail": (
+        "RewardItemsFailing", items(ok="0+98x60", internal="0+2x60"), "40m", []
+    ),
+    "items that the caller should not have sent": (
+        "RewardItemsFailing", items(ok="0+50x60", invalid="0+30x60", too_long="0+20x60"), "40m", []
+    ),
     "a night of few texts, half of them unread": (
         "RewardUnparsedHigh",
         {key: values.replace("+90x", "+0.2x") for key, values in critiques("0+0.2x60").items()},

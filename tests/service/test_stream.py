@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 from mmreward_client.schema import PairResult, ScoreResult
+from mmreward_service import answer
 from mmreward_service.engine.fake import FakeEngine
 from service_kit import listening
 
@@ -47,6 +48,24 @@ async def test_pairs_stream_as_well(client: httpx2.AsyncClient, pair: dict[str, 
     assert last["object"] == "list"
     for line in lines:
         PairResult.model_validate(line)
+
+
+async def test_a_stream_is_not_silent_while_it_computes(
+    engine: FakeEngine, item: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty lines until the item is finished, which clients step over; none after the last line."""
+    monkeypatch.setattr(answer, "KEEP_ALIVE_S", 0.02)
+    body = {"items": [{**item, "response": "[[slow]]"}], "deadline_ms": 500}
+    async with (
+        listening(engine) as url,
+        httpx2.AsyncClient(base_url=url) as client,
+        client.stream("POST", "/v1/score", json=body, headers=LINES) as reply,
+    ):
+        lines = [line async for line in reply.aiter_lines()]
+    found = [json.loads(line) for line in lines if line]
+    assert [one.get("status") for one in found] == ["deadline", None]
+    assert lines.count("") >= 5
+    assert lines[-2:].count("") == 0
 
 
 async def test_a_finished_item_is_sent_while_others_are_running(

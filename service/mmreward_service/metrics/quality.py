@@ -16,8 +16,8 @@ from mmreward_service.engine.protocol import TokenUsage
 from mmreward_service.metrics.null_reasons import NullReason
 from mmreward_service.metrics.signed import SignedDistribution
 
-_SCORE_BOUNDS = (0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 50)
-"""Heads mostly end within ±5, judges write 1 to 10."""
+_SCORE_BOUNDS = (0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 30, 50, 75, 100, 200, 1000)
+"""Heads mostly end within ±5, judges write 1 to 10, imported heads and other scales 0 to 100."""
 _MARGIN_BOUNDS = (0.1, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 10, 20)
 _TOKEN_BOUNDS = (8, 16, 32, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 4096)
 

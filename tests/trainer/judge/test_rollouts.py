@@ -32,10 +32,44 @@ if __name__ == "__main__":
 """
 
 
-def launched(config: JudgeConfig, output: Path, *launcher: str) -> dict[str, list[dict[str, Any]]]:
+# What vLLM says that it was asked, beside the ids that the log-probabilities are computed from.
+RECORDING = """
+import json
+import sys
+from pathlib import Path
+
+from mmreward_trainer.judge import reinforced
+from trl.generation.vllm_generation import VLLMGeneration
+
+
+def recording(function, name, ids_of):
+    def recorded(*arguments, **named):
+        found = function(*arguments, **named)
+        lines = "".join(json.dumps(list(one)) + "\\n" for one in ids_of(found))
+        with Path(sys.argv[2]).with_suffix(name).open("a") as file:
+            file.write(lines)
+        return found
+
+    return recorded
+
+
+def recorded_class(base):
+    made = of_base(base)
+    made._tokenize_prompts = recording(made._tokenize_prompts, ".trained", lambda found: found[0])
+    return made
+
+
+of_base, reinforced.judge_trainer_class = reinforced.judge_trainer_class, recorded_class
+VLLMGeneration.generate = recording(VLLMGeneration.generate, ".asked", lambda found: found[0])
+"""
+
+
+def launched(
+    config: JudgeConfig, output: Path, *launcher: str, before: str = ""
+) -> dict[str, list[dict[str, Any]]]:
     """The logs of both stages of a run in processes of its own, without a GPU."""
     program, settings = output.with_suffix(".py"), output.with_suffix(".json")
-    program.write_text(PROGRAM)
+    program.write_text(before + PROGRAM)
     settings.write_text(config.model_dump_json())
     done = subprocess.run(
         [sys.executable, *launcher, str(program), str(settings), str(output)],
@@ -83,19 +117,22 @@ def test_two_processes_roll_out_and_learn_together(
 
 @pytest.mark.vllm
 def test_vllm_rolls_out_what_is_trained_on(stock: Stock, colours: Path, tmp_path: Path) -> None:
-    """Prompts, pictures and weights of the rollouts are those of the log-probabilities, each step.
+    """Prompts with their pictures are the ids of the log-probabilities, step after step.
 
-    TRL logs how far the log-probabilities of the two are apart.
+    TRL logs how far the log-probabilities of the two are apart. vLLM computes in 16 bits here.
     """
     config = judge_config(
         stock("qwen2_5_vl"), colours, rl__use_vllm=True, rl__vllm_memory_share=0.05
     )
-    log = launched(config, tmp_path / "rolled_out")["rl"]
-    apart = [
-        line["sampling/sampling_logp_difference/max"]
-        for line in log
-        if "sampling/sampling_logp_difference/max" in line
-    ]
+    output = tmp_path / "rolled_out"
+    log = launched(config, output, before=RECORDING)["rl"]
+    asked, trained = (
+        set(output.with_suffix(name).read_text().splitlines()) for name in (".asked", ".trained")
+    )
+    assert asked == trained
+    assert len(asked) > 4
+    name = "sampling/sampling_logp_difference"
+    apart = [(one[f"{name}/mean"], one[f"{name}/max"]) for one in log if f"{name}/max" in one]
     assert len(apart) == 4
-    assert max(apart) < 1e-2
+    assert all(mean < 0.05 and most < 0.5 for mean, most in apart), apart
     assert any(line.get("reward_std", 0) > 0 for line in log)
