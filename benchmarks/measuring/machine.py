@@ -38,7 +38,8 @@ def describe_machine() -> dict[str, Any]:
 def command_line() -> str:
     """The command as typed, the interpreter's folder left out and the script relative.
 
-    Where logs were written is nobody else's business and no part of the measurement.
+    Where logs were written is nobody else's business and no part of the measurement; of a path
+    outside of the repository the last name is enough.
     """
     script = Path(sys.argv[0]).resolve()
     if script.is_relative_to(REPOSITORY):
@@ -47,7 +48,18 @@ def command_line() -> str:
     if "--logs" in arguments:
         at = arguments.index("--logs")
         arguments = arguments[:at] + arguments[at + 2 :]
-    return " ".join(["python", str(script), *arguments])
+    return " ".join(["python", str(script), *map(_without_machine, arguments)])
+
+
+def _without_machine(argument: str) -> str:
+    option, equals, value = (
+        argument.rpartition("=") if argument.startswith("--") else ("", "", argument)
+    )
+    path = Path(value)
+    if path.is_absolute():
+        inside = path.is_relative_to(REPOSITORY)
+        value = str(path.relative_to(REPOSITORY)) if inside else path.name
+    return option + equals + value
 
 
 def _cpu_model() -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from measuring import rounds
-from measuring.machine import describe_machine
+from measuring.machine import REPOSITORY, command_line, describe_machine
 from measuring.report import write_result
 from over_http import percentile, summary
 
@@ -72,3 +73,15 @@ def test_a_result_says_where_it_comes_from(tmp_path: Path) -> None:
     assert "| one | 1.00 |" in text
     assert "- A remark." in text
     assert "load average before" in text
+
+
+def test_a_command_names_no_path_of_a_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Paths in the repository are relative, others lose their folders, logs are left out."""
+    inside = REPOSITORY / "benchmarks" / "results" / "a.json"
+    words = ["--work", str(tmp_path / "w"), f"--model={inside}", "--logs", "/x", "--steps", "3"]
+    monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "benchmarks" / "b.py"), *words])
+    assert command_line() == (
+        "python benchmarks/b.py --work w --model=benchmarks/results/a.json --steps 3"
+    )
