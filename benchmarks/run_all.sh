@@ -1,5 +1,6 @@
 #!/bin/sh
-# Every CPU measurement of benchmarks/results, one after the other. For a quiet machine.
+# The CPU measurements of speed, one after the other, and the loops. For a quiet machine. Studies of
+# accuracy, which take hours, have their own commands: docs/critique-study.md, docs/bundled-judge.md.
 #
 #   benchmarks/run_all.sh              PYTHON=... names another interpreter
 set -eu
@@ -26,7 +27,9 @@ run groups benchmarks/groups.py --logs "$logs"
 run single_pass_small benchmarks/single_pass.py --size small
 run over_http_small benchmarks/over_http.py --size small --logs "$logs"
 run metrics_cost benchmarks/metrics_cost.py --logs "$logs"
-run loop benchmarks/loop.py
+run metrics_cost_http benchmarks/metrics_cost.py --engine fake --rounds 40 --requests 1280 \
+    --output benchmarks/results/metrics_cost_http.json --logs "$logs"
+run loop benchmarks/loop.py --pairs 4
 run loops benchmarks/loops/short.py --output benchmarks/results/loops_short.json
 work=$(mktemp -d)
 run loops_study benchmarks/loops/study.py --work "$work" --seeds 0 --scale 0.2 --output "$work/study.json"

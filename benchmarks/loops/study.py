@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from measuring.machine import describe_machine
 from measuring.report import RESULTS, write_result
+from mmreward_client.file_replacement import replace_file
 
 from loops.measure import measure
 from loops.missing import Missing, missing_margins, missing_rewards
@@ -68,13 +69,37 @@ def main(
     if unknown:
         raise typer.BadParameter(f"no comparison {', '.join(sorted(unknown))}")
     size = FULL.scaled(scale)
+    claim(work, size)
     results: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        work.mkdir(parents=True, exist_ok=True)
         address = start_service(work, url, stack)
         for seed in (int(one) for one in seeds.split(",")):
             results.append(one_seed(work / f"seed_{seed}", seed, size, wanted, address))
             report(machine, results, wanted, size, output)
+
+
+def claim(work: Path, size: Size) -> None:
+    """The folder is of this size and of these trainings; more may have been added at the end.
+
+    Raises:
+        typer.BadParameter: what is finished in it was made otherwise.
+    """
+    arms = {
+        name: [[arm, vars(training)] for arm, training in arms.items()]
+        for name, arms in COMPARISONS.items()
+    }
+    wanted = json.loads(json.dumps({"size": vars(size), "trainings": arms}))
+    file = work / "study.json"
+    if file.is_file():
+        begun = json.loads(file.read_text(encoding="utf-8"))
+        same = begun["size"] == wanted["size"] and all(
+            begun["trainings"].get(name, []) == made[: len(begun["trainings"].get(name, []))]
+            for name, made in wanted["trainings"].items()
+        )
+        if not same:
+            raise typer.BadParameter(f"{work} holds a study of another size or of other trainings")
+    work.mkdir(parents=True, exist_ok=True)
+    replace_file(file, json.dumps(wanted, indent=1) + "\n")
 
 
 def one_seed(folder: Path, seed: int, size: Size, wanted: list[str], url: str) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from http_parts.processes import service
+from loops import study
 from loops.corpus import draw_question, draw_questions, falsehood, write_answer
 from loops.measure import figures
 from loops.missing import Missing, missing_margins, missing_rewards
@@ -248,3 +250,21 @@ def test_all_loops_run_from_their_command_line(benchmarks: Path, tmp_path: Path)
         assert missing["asked"] >= 16
     lengths = {one["sampled"]["characters"] for one in result["policies"].values()}
     assert len(lengths) > 1
+
+
+def test_a_study_is_gone_on_with_as_it_was_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another size or another training under the same number would be told as this one."""
+    work = tmp_path / "work"
+    study.claim(work, study.FULL)
+    study.claim(work, study.FULL)
+    with pytest.raises(typer.BadParameter, match="another size"):
+        study.claim(work, study.FULL.scaled(0.5))
+    arms = dict(study.COMPARISONS["grouped"])
+    more = {**arms, "another": next(iter(arms.values()))}
+    monkeypatch.setitem(study.COMPARISONS, "grouped", more)
+    study.claim(work, study.FULL)
+    monkeypatch.setitem(study.COMPARISONS, "grouped", dict(reversed(more.items())))
+    with pytest.raises(typer.BadParameter, match="other trainings"):
+        study.claim(work, study.FULL)

@@ -52,7 +52,9 @@ class AdapterSettings(BaseModel):
         gather_timeout_s: how long the first response of a group waits for the last one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     url: tuple[str, ...] = (DEFAULT_URL,)
     api_key: SecretStr | None = None

@@ -49,6 +49,7 @@ def test_values_reach_the_client():
         ("KIND", "jury"),
         ("CRITIQUES", "0"),
         ("TIMEOUT_S", "soon"),
+        ("SILENCE_TIMEOUT_S", "inf"),
         ("ON_FAILURE", "zero"),
         ("GROUP_SIZE", "1"),
         ("COMPARISONS", "some"),
