@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from loops.policy import MAX_ANSWER_TOKENS
+from loops.rows import read_rows
 
 Settings = Mapping[str, Any]
 _SCALED = (
@@ -36,11 +38,13 @@ class Training:
         command: of `mmreward-train align`.
         rows: the file that it reads, by its stem.
         settings: what makes it different from the others.
+        mean_beta: β of all pairs is the mean of what the formula makes of the rows' δ.
     """
 
     command: str
     rows: str
     settings: Settings
+    mean_beta: bool = False
 
 
 MM_DPO = {
@@ -48,6 +52,10 @@ MM_DPO = {
     "released implicit β": Training("mm-dpo", "annotated", {"loss.rule": "released-implicit"}),
     "MM-DPO, saturated δ": Training("mm-dpo", "saturated", {}),
     "MM-DPO, informative δ": Training("mm-dpo", "annotated", {}),
+    # As much β as the one before, but none of it by δ.
+    "plain DPO, that mean β": Training(
+        "mm-dpo", "annotated", {"loss.rule": "plain"}, mean_beta=True
+    ),
 }
 GROUPED = {
     "scalar reward": Training("grouped", "questions", {"reward.kind": "scores"}),
@@ -166,16 +174,24 @@ def train(
     """
     if (output / "run" / "result.json").is_file():
         return output
+    file = rows / f"{training.rows}.jsonl"
     settings = size.settings(training, seed, url)
+    if training.mean_beta:
+        settings["loss.beta"] = mean_beta(file)
     command = [
         "mmreward_trainer", "align", training.command, "--output", str(output),
-        "--model", str(start), "--train", str(rows / f"{training.rows}.jsonl"),
+        "--model", str(start), "--train", str(file),
         *(word for name, value in settings.items() for word in ("--set", f"{name}={value}")),
     ]  # fmt: skip
     if (output / "run").is_dir():
         command.append("--resume")
     run(command, output / "log.txt")
     return output
+
+
+def mean_beta(annotated: Path) -> float:
+    """Of all pairs that have a δ, as `annotate` wrote it."""
+    return statistics.fmean(row["beta"] for row in read_rows(annotated) if row["beta"] is not None)
 
 
 def annotate(pairs: Path, output: Path, url: str) -> None:
