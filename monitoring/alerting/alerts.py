@@ -100,7 +100,9 @@ def alert_rules(clock: Clock, runbooks: str) -> dict[str, list[Rule]]:
             "5m",
             "critical",
             "More than 5 % of what {{ $labels.job }} is asked has no score, by its own fault.",
-            f"job_model:mmreward_items_failed:ratio_rate5m > {FAILED_ITEMS}\n"
+            # A group in which comparisons failed is `partial`, and may have all its scores.
+            f"(job_model:mmreward_items_failed:ratio_rate5m > {FAILED_ITEMS}\n"
+            f"or job_model:mmreward_comparisons_failed:ratio_rate5m > {FAILED_ITEMS})\n"
             f"and job_model:mmreward_items:increase1h >= {ENOUGH_REQUESTS}",
         ),
         alert(

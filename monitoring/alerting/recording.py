@@ -75,12 +75,17 @@ def _quality(clock: Clock) -> list[Rule]:
     failed = 'status=~"internal|deadline|overloaded"'
     five = clock.window("5m")
     items = "sum by (job, model) (rate(mmreward_items_total"
+    comparisons = "sum by (job, model) (rate(mmreward_comparisons_total"
     texts = "sum by (job, model) (rate(mmreward_critiques_total"
     swaps = "sum by (job) (increase(mmreward_preference_swap_total"
     return [
         _rule(
             "job_model:mmreward_items_failed:ratio_rate5m",
             f"{items}{{{failed}}}[{five}]))\n/ ({items}[{five}])) > 0)",
+        ),
+        _rule(
+            "job_model:mmreward_comparisons_failed:ratio_rate5m",
+            f"{comparisons}{{{failed}}}[{five}]))\n/ ({comparisons}[{five}])) > 0)",
         ),
         _rule(
             "job_model:mmreward_items:increase1h",

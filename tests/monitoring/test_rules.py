@@ -155,6 +155,16 @@ FIRES: dict[str, Case] = {
         "30m",
         [OF_JOB | {"model": "m"} | CRITICAL],
     ),
+    "comparisons that fail in groups with all their scores": (
+        "RewardItemsFailing",
+        {
+            **items(partial="0+10x60"),
+            **series("mmreward_comparisons_total", "0+50x60", status="ok", model="m"),
+            **series("mmreward_comparisons_total", "0+10x60", status="internal", model="m"),
+        },
+        "30m",
+        [OF_JOB | {"model": "m"} | CRITICAL],
+    ),
     "unparsed": (
         "RewardUnparsedHigh",
         critiques("0+10x60"),
