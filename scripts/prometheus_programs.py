@@ -38,6 +38,7 @@ class NotToBeHad(Exception):
 
 def provide(folder: Path) -> str:
     """Bring the programs, or leave the reason; says in one line which."""
+    folder = folder.absolute()  # the programs that unpack run elsewhere
     if all((folder / "usr" / "bin" / name).is_file() for name in PROGRAMS):
         return "Prometheus for the tests: kept"
     if all(shutil.which(name) for name in PROGRAMS):

@@ -56,6 +56,22 @@ def test_a_refusal_is_the_reason(
     assert "the packages hold no prometheus" in fetching.provide(folder)
 
 
+def test_a_relative_folder_is_where_the_caller_stands(
+    fetching: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `make` gives it; apt-get and dpkg-deb run in a folder of their own."""
+    (tmp_path / "apt-get").write_text("#!/bin/sh\n: > a.deb\n")
+    unpack = '[ -f "$2" ] || exit 2\nmkdir -p "$3/usr/bin"\n: > "$3/usr/bin/never-installed"\n'
+    (tmp_path / "dpkg-deb").write_text("#!/bin/sh\n" + unpack)
+    for name in ("apt-get", "dpkg-deb"):
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(fetching, "PROGRAMS", ("never-installed",))
+    monkeypatch.chdir(tmp_path)
+    assert "unpacked" in fetching.provide(Path("prometheus"))
+    assert (tmp_path / "prometheus" / "usr" / "bin" / "never-installed").is_file()
+
+
 def test_a_source_that_never_answers_is_given_up(
     fetching: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
