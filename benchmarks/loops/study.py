@@ -98,6 +98,8 @@ def claim(work: Path, size: Size) -> None:
         )
         if not same:
             raise typer.BadParameter(f"{work} holds a study of another size or of other trainings")
+        if begun == wanted:  # seeds may run side by side
+            return
     work.mkdir(parents=True, exist_ok=True)
     replace_file(file, json.dumps(wanted, indent=1) + "\n")
 

@@ -55,21 +55,22 @@ def deaf() -> Iterator[str]:
             thread.join()
 
 
-@pytest.mark.parametrize("length", [10, 20_000_000])
+# The good one reads the long body within the time, also where much else is going on.
+@pytest.mark.parametrize("length", [10, 10_000_000])
 def test_another_replica_is_asked(make_client, length):
     """It is the answer that does not come, or the body that is not taken; the hook is told."""
     events = []
     item = {"prompt": "q", "response": "x" * length}
     with deaf() as silent, LocalService() as good:
         client = make_client(
-            urls=[silent, good.url], silence_timeout_s=0.5, retries=QUICK, timeout_s=60.0,
+            urls=[silent, good.url], silence_timeout_s=2.5, retries=QUICK, timeout_s=60.0,
             on_event=events.append,
         )  # fmt: skip
         assert client.score([item]).data[0].status == "ok"
         assert len(good.asked) == 1
     (planned,) = (event for event in events if isinstance(event, RetryPlanned))
     assert (planned.url, planned.wait_s) == (silent, 0.0)
-    assert "no byte within 0.5 s" in str(planned.error)
+    assert "no byte within 2.5 s" in str(planned.error)
     (down,) = (event for event in events if isinstance(event, ReplicaDown))
     assert (down.url, down.rest_s) == (silent, COOL_DOWN_S)
 

@@ -77,7 +77,7 @@ def services() -> list[Service]:
             engine=FakeEngine(seconds_per_token=0.003),
             settings={"max_in_flight": 4},
         ),
-        job("failing", "ItemsFailing", traffic=_steady(" [[fault]]", every=5)),
+        job("failing", "ItemsFailing", traffic=_steady(" [[fault]]", every=2)),
         job("unparsed", "UnparsedHigh", traffic=_steady(" [[unparsed]]", every=5)),
         job("drifting", "ScoreDrift", traffic=_drifting),
         job("first-wins", "OrderInconsistent", traffic=_groups(" [[quality=5]] [[first_wins]]")),
