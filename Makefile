@@ -31,7 +31,7 @@ test: lint prometheus  ## lint, type-check and run every test that needs no long
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		-m "not soak and not gpu" $(ARGS)
 
-soak: setup prometheus  ## the long tests, then the benchmarks of speed, on a quiet machine; hours
+soak: setup prometheus  ## the long tests, then the benchmarks of speed, on a quiet machine
 	$(BIN)/python -m pytest -m soak $(ARGS)
 	PYTHON=$(BIN)/python benchmarks/run_all.sh
 

@@ -84,11 +84,12 @@ def claim(work: Path, size: Size) -> None:
     Raises:
         typer.BadParameter: what is finished in it was made otherwise.
     """
-    arms = {
+    trainings = {
         name: [[arm, vars(training)] for arm, training in arms.items()]
         for name, arms in COMPARISONS.items()
     }
-    wanted = json.loads(json.dumps({"size": vars(size), "trainings": arms}))
+    # As it is read from the file again.
+    wanted = json.loads(json.dumps({"size": vars(size), "trainings": trainings}))
     file = work / "study.json"
     if file.is_file():
         begun = json.loads(file.read_text(encoding="utf-8"))

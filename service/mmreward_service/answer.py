@@ -133,13 +133,13 @@ class ItemLines(Response):
         async def write(result: Result) -> None:
             results.append(result)
             async with one_at_a_time:
-                await _write_line(send, result)
+                await _write_line(send, result.model_dump_json().encode())
 
         async def keep_alive() -> None:
             while True:
                 await asyncio.sleep(KEEP_ALIVE_S)
                 async with one_at_a_time:
-                    await send({"type": "http.response.body", "body": b"\n", "more_body": True})
+                    await _write_line(send, b"")
 
         ticking = asyncio.create_task(keep_alive())
         try:
@@ -157,7 +157,7 @@ class ItemLines(Response):
             usage=summary.usage.model_dump(),
             timings=summary.timings.model_dump(),
         )
-        await _write_line(send, last)
+        await _write_line(send, last.model_dump_json().encode())
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _note_status_in_the_end(self) -> None:
@@ -168,6 +168,5 @@ class ItemLines(Response):
             self.request.state.status_in_the_end = error.status
 
 
-async def _write_line(send: Send, model: BaseModel) -> None:
-    line = model.model_dump_json().encode() + b"\n"
-    await send({"type": "http.response.body", "body": line, "more_body": True})
+async def _write_line(send: Send, line: bytes) -> None:
+    await send({"type": "http.response.body", "body": line + b"\n", "more_body": True})

@@ -11,6 +11,7 @@ from mmreward_trainer.align.configuration import AlignSettings
 from mmreward_trainer.align.preparation import prepare_parts, service_of
 from mmreward_trainer.align.rows import PairTable
 from mmreward_trainer.align.run import column_of, tables
+from mmreward_trainer.critique.check import refuse, say_left_out
 from mmreward_trainer.critique.configuration import ConfigError
 from mmreward_trainer.critique.rows import RowError
 
@@ -39,7 +40,7 @@ def check_policy_run(settings: AlignSettings, say: Callable[[str], None]) -> Non
             longest, unusable = encode_all(rows, tokens, say)
             refused += unusable
             say(f"{name}: {len(rows)} pairs, the longest sequence {longest} tokens")
-            say_left_out(rows, say)
+            say_left_out(rows.report, say)
             if column is not None:
                 for reason, count in column.check(rows.table).items():
                     say(f"  {count} without {column.column} ({reason})")
@@ -62,22 +63,6 @@ def encode_all(
             say(f"  unusable: {error}")
             unusable += 1
     return longest, unusable
-
-
-def say_left_out(rows: PairTable, say: Callable[[str], None]) -> None:
-    """The rows that reading left out, and why."""
-    for line in rows.report["left_out"]:
-        say(f"  left out: {line}")
-
-
-def refuse(unusable: int) -> None:
-    """End a check that found rows which a run would stop at.
-
-    Raises:
-        RowError: it found some.
-    """
-    if unusable:
-        raise RowError(f'{unusable} rows cannot be trained on (data.unusable = "skip" drops them)')
 
 
 def _say_service(settings: AlignSettings, say: Callable[[str], None]) -> None:

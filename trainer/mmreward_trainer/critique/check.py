@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mmreward_trainer.critique.configuration import CritiqueConfig
 from mmreward_trainer.critique.rows import RowError, build_rows, check_apart
@@ -42,11 +43,26 @@ def check_run(config: CritiqueConfig, say: Callable[[str], None]) -> None:
             if name == "validation":
                 check_held_out(config.model, rows)
             say(f"{name}: {len(rows)} pairs, the longest sequence {longest} tokens")
-            for line in rows.report["left_out"]:
-                say(f"  left out: {line}")
+            say_left_out(rows.report, say)
             for line in found:
                 say(f"  {'left out' if data.unusable == 'skip' else 'unusable'}: {line}")
             refused += len(found)
-    if refused and data.unusable == "error":
-        raise RowError(f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)')
+    if data.unusable == "error":
+        refuse(refused)
     check_apart(fingerprints["train"], fingerprints["validation"])
+
+
+def say_left_out(report: dict[str, Any], say: Callable[[str], None]) -> None:
+    """The rows that reading left out, and why; `report` is that of the rows."""
+    for line in report["left_out"]:
+        say(f"  left out: {line}")
+
+
+def refuse(unusable: int) -> None:
+    """End a check that found rows which a run would stop at.
+
+    Raises:
+        RowError: it found some.
+    """
+    if unusable:
+        raise RowError(f'{unusable} rows cannot be trained on (data.unusable = "skip" drops them)')

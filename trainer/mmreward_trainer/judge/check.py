@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from mmreward_trainer.critique.check import refuse, say_left_out
 from mmreward_trainer.critique.rows import RowError, Rows, build_rows, check_apart
 from mmreward_trainer.judge.configuration import JudgeConfig
 from mmreward_trainer.judge.judgements import CHOSEN_FIRST, SWAPPED, has_judgement
@@ -54,8 +55,7 @@ def check_run(config: JudgeConfig, say: Callable[[str], None]) -> None:
                 f"{name}: {len(rows)} pairs, {learned} with a judgement, {ties} ties; the longest "
                 f"comparison {longest} tokens with room for a judgement"
             )
-            for line in rows.report["left_out"]:
-                say(f"  left out: {line}")
+            say_left_out(rows.report, say)
             for line in found:
                 say(f"  {'left out' if data.unusable == 'skip' else 'unusable'}: {line}")
             refused += len(found)
@@ -64,10 +64,8 @@ def check_run(config: JudgeConfig, say: Callable[[str], None]) -> None:
                 table=rows.table.select(kept),
                 fingerprints=[rows.fingerprints[i] for i in kept],
             )
-        if refused and data.unusable == "error":
-            raise RowError(
-                f'{refused} rows cannot be trained on (data.unusable = "skip" drops them)'
-            )
+        if data.unusable == "error":
+            refuse(refused)
         validation = usable.get("validation")
         if validation is not None:
             check_apart(usable["train"].fingerprints, validation.fingerprints)

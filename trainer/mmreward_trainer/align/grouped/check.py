@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from mmreward_trainer.align.check import encode_all, refuse, say_left_out
+from mmreward_trainer.align.check import encode_all
 from mmreward_trainer.align.grouped.configuration import GroupedSettings
 from mmreward_trainer.align.grouped.preparation import prepare
 from mmreward_trainer.align.grouped.run import tables
 from mmreward_trainer.align.grouped.serving import find_service
+from mmreward_trainer.critique.check import refuse, say_left_out
 from mmreward_trainer.critique.configuration import ConfigError
 
 
@@ -35,7 +36,7 @@ def check_grouped_run(
             longest, unusable = encode_all(rows, parts.check, say)
             refused += unusable
             say(f"{name}: {len(rows)} prompts, the longest {longest} tokens")
-            say_left_out(rows, say)
+            say_left_out(rows.report, say)
     impatient = settings.service.model_copy(update={"wait_s": 0.0})
     try:
         card = find_service(settings.model_copy(update={"service": impatient}), api_key)
