@@ -109,7 +109,7 @@ def one_seed(folder: Path, seed: int, size: Size, wanted: list[str], url: str) -
     """Everything of one seed."""
     policy, rows = folder / "policy", folder / "rows"
     step(f"seed {seed}: policy")
-    build_policy(policy, seed, PolicyTraining(size.policy_steps), threads=2, on_step=told)
+    build_policy(policy, seed, PolicyTraining(size.policy_steps), threads=1, on_step=told)
     make_rows(policy, rows, seed, size, url)
     found: dict[str, Any] = {
         "seed": seed,
