@@ -32,6 +32,8 @@ from loops.statements import FORMS, corrected, decide, true_answer
 TIE_SHARE = 0.15
 SWAPPED_SHARE = 0.2
 _SAMPLES = 6
+_SPECIAL = "<|"
+"""Begins every special token. A policy may sample one; no text that spells one is trained on."""
 _CHUNK = 128
 _PATIENCE = 20
 """Questions for each row that is wanted, before a policy is given up."""
@@ -75,7 +77,7 @@ def preference(pair: Pair, answers: list[str], label: str, rng: np.random.Genera
     """Two of the answers with this label; None where no two that it fits are there."""
     order = rng.permutation(len(answers))
     for i, j in itertools.combinations(order, 2):
-        if answers[i] == answers[j]:
+        if answers[i] == answers[j] or _SPECIAL in answers[i] + answers[j]:
             continue
         first, second = (decide(pair, answers[one]) for one in (i, j))
         gap = second.false - first.false
@@ -96,6 +98,8 @@ def write_corrections(file: Path, policy: Path, seed: int, count: int) -> None:
     found: list[tuple[Pair, Row]] = []
     for pair, answers in _answered(policy, seed, _CORRECTIONS, count):
         for answer in answers:
+            if _SPECIAL in answer:
+                continue
             better = corrected(pair, answer)
             if better is not None:
                 found.append((pair, {"chosen": better, "rejected": answer}))

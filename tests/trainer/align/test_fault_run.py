@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,23 @@ from mmreward_client import RewardClient
 from mmreward_trainer.align.collating import MARGINS, NAMES
 from mmreward_trainer.align.live_margins import ServiceMargins
 from mmreward_trainer.align.mm_dpo import MMDPOConfig, MMDPOTrainer
-from transformers import TrainerCallback
 
 from .conftest import Policies, example
+from .fault_run import (
+    CYCLE_S,
+    LENGTH_S,
+    LONGEST,
+    PASSING,
+    SLACK_S,
+    SOAK_S,
+    TIMEOUT_S,
+    Clock,
+    events_told,
+)
 from .steps import settings
-from .unreliable_service import Process, Unreliable
+from .unreliable_service import Process, Unreliable, truth_of
 
-LENGTH_S = 120.0
-"""Of the run in the normal tests; the long form, `make soak`, is SOAK_S."""
-SOAK_S = 600.0
-CYCLE_S = 15.0
-"""Everything that goes wrong by a clock goes wrong once in it."""
-TIMEOUT_S = 1.5
-SLACK_S = 30.0
-"""For a machine that does other things at the same time."""
-LONGEST = 3
-"""Times its length that a run may take where steps are slow."""
 PAIRS = 24
-PASSING = {"TransportError", "Overloaded", "NotReady", "DeadlineExceeded", "ServerError"}
 
 
 class Recording(MMDPOTrainer):
@@ -49,20 +47,6 @@ class Recording(MMDPOTrainer):
             for name, one in zip(batch[NAMES], batch[MARGINS], strict=True)
         ]
         return super().figures(tokens, batch)
-
-
-class Clock(TrainerCallback):
-    """Ends the training when its time is over and enough has happened."""
-
-    def __init__(self, length_s: float, enough: Callable[[], bool]) -> None:
-        self._begun = time.monotonic()
-        self._length_s = length_s
-        self._enough = enough
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        seconds = time.monotonic() - self._begun
-        if seconds >= LONGEST * self._length_s or (seconds >= self._length_s and self._enough()):
-            control.should_training_stop = True
 
 
 def rows() -> list[dict[str, Any]]:
@@ -82,7 +66,8 @@ def train_through_faults(length_s: float, policy: Path, folder: Path) -> Counter
     """A run of so many seconds, held against the truth; counts of its events."""
     with Process(folder / "service.log") as real:
         real.wait()
-        service = Unreliable(real, [asked(row) for row in rows()])
+        truth, answers = truth_of(real, [asked(row) for row in rows()])
+        service = Unreliable(real, answers)
         source = ServiceMargins(
             service.urls, look_ahead=4, concurrency=3, timeout_s=TIMEOUT_S, silence_timeout_s=0.6,
             # Every pair is asked about in every epoch, and no outage is too long.
@@ -110,9 +95,9 @@ def train_through_faults(length_s: float, policy: Path, folder: Path) -> Counter
         waits = [o["margin_wait_s"] for o in trainer.state.log_history if "margin_wait_s" in o]
         assert len(waits) == trainer.state.global_step
         assert max(waits) < TIMEOUT_S + SLACK_S
-        _no_wrong_margin_was_used(trainer, service)
-        lines = _the_log_tells(folder / "out" / "margin-events.jsonl", service)
-        assert service.answers.missing == 0
+        _no_wrong_margin_was_used(trainer, truth)
+        lines = events_told(folder / "out" / "service-events.jsonl", service)
+        assert answers.missing == 0
         assert real.kills >= 1
         # What came back after the kill is the same model, and serves.
         if not real.runs:
@@ -120,14 +105,14 @@ def train_through_faults(length_s: float, policy: Path, folder: Path) -> Counter
         real.wait()
         with RewardClient(real.url) as client:
             found = client.pairs([asked(rows()[5])]).data[0].delta
-        assert found == service.truth["q5"]
+        assert found == truth["q5"]
         source.close()
     return lines
 
 
-def _no_wrong_margin_was_used(trainer: Recording, service: Unreliable) -> None:
+def _no_wrong_margin_was_used(trainer: Recording, truth: Mapping[str, float]) -> None:
     used = [(name, value) for name, value, _ in trainer.used_margins if value is not None]
-    wrong = [(name, value) for name, value in used if value != service.truth[name]]
+    wrong = [(name, value) for name, value in used if value != truth[name]]
     assert wrong == []
     assert len({name for name, _ in used}) >= PAIRS / 3
     lacking = Counter(reason for *_, reason in trainer.used_margins if reason is not None)
@@ -140,24 +125,6 @@ def _no_wrong_margin_was_used(trainer: Recording, service: Unreliable) -> None:
     assert sum(one["pairs/used"] for one in lines) == len(used)
     assert sum(one["pairs/dropped"] for one in lines) == sum(lacking.values())
     assert all(math.isfinite(one["loss"]) for one in lines)
-
-
-def _the_log_tells(file: Path, service: Unreliable) -> Counter[str]:
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert lines[0]["event"] == "Began"
-    counts = Counter(line["event"] for line in lines)
-    assert counts["RetryPlanned"] > 0
-    assert counts["CallFailed"] > 0
-    assert {line["url"] for line in lines if line["event"] == "ReplicaDown"} == set(service.urls)
-    nulls = [line for line in lines if line["event"] == "CallDone" and "truncated" in
-             line["statuses"]]  # fmt: skip
-    assert nulls
-    said = " ".join(str(line.get("error")) for line in lines)
-    for kind, words in (("overloaded", "Overloaded"), ("not_ready", "NotReady"),
-                        ("drop", "TransportError")):  # fmt: skip
-        assert service.local.injected[kind] > 0, kind
-        assert words in said
-    return counts
 
 
 def test_a_run_through_faults(policies: Policies, tmp_path: Path) -> None:

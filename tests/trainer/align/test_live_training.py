@@ -155,7 +155,7 @@ def test_a_changed_model_stops_before_a_wrong_step(
     with pytest.raises(MarginServiceError, match="PinMismatch"):
         trainer.train()
     assert trainer.state.global_step == 3
-    events = (tmp_path / "a" / "out" / "margin-events.jsonl").read_text().splitlines()
+    events = (tmp_path / "a" / "out" / "service-events.jsonl").read_text().splitlines()
     lines = [json.loads(line) for line in events]
     assert lines[0]["event"] == "Began"
     assert lines[0]["fingerprint"] == "local-service"
@@ -212,7 +212,7 @@ def test_the_command_asks_a_service(
     result = json.loads((output / "run" / "result.json").read_text())
     assert result["margins"]["fingerprint"] == "local-service"
     assert result["margins"]["pairs_asked"] == 12
-    assert (output / "run" / "saves" / "margin-events.jsonl").is_file()
+    assert (output / "run" / "saves" / "service-events.jsonl").is_file()
     for file in (output / "run").rglob("*.json*"):
         assert "sk-secret" not in file.read_text()
     # The service is gone now.
@@ -260,5 +260,5 @@ def test_two_processes_agree_and_learn_what_one_does(policies: Policies, tmp_pat
             assert len(asked) == len(service.asked) == 12
             assert {one.pin for one in service.asked} == {service.fingerprint}
     assert found[1] == pytest.approx(found[0], rel=1e-5)
-    for name in ("margin-events.jsonl", "rank1-margin-events.jsonl"):
+    for name in ("service-events.jsonl", "rank1-service-events.jsonl"):
         assert (tmp_path / "2" / "run" / "saves" / name).is_file()

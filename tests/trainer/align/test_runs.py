@@ -257,7 +257,7 @@ def test_a_second_run_of_a_process_has_its_own_events(
     parts = prepare_parts(settings)
     for name in ("a", "b"):
         folder = tmp_path / name
-        train, _ = tables(settings, parts, folder / "data", lambda line: None)
+        train, _ = tables(settings, parts, folder / "data", lambda line: None, None)
         trainer = make_trainer(settings, parts, train, None, folder, [])
         found = [
             one.logging_dir
@@ -296,6 +296,10 @@ def test_a_check_names_rows_and_trains_nothing(
     assert not (tmp_path / "out").exists()
     printed = run([*words, "--check", "--set", "data.unusable=skip"])
     assert "train: 17 pairs" in printed
+    # A text needs no encoding to be refused: it stops a run that was not checked before its start.
+    printed = run(words, code=1)
+    assert f"error: {tmp_path / 'train.jsonl'}:3: prompt spells the special token" in printed
+    assert "parameters" not in printed
 
 
 def test_wrong_margins_and_settings_say_what_is_wrong(

@@ -13,12 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from mmreward_client import RewardClient
+from mmreward_client.schema import Scored
 from mmreward_client.testing import Fault, FaultPlan, LocalService, RecordedAnswers
+from mmreward_client.testing.answers import Answers, Side, good
 
 START_S = 240.0
 CHANCES = {
@@ -82,31 +84,64 @@ class Process:
         self.kill()
 
 
+def truth_of(
+    real: Process, pairs: Sequence[dict[str, Any]]
+) -> tuple[dict[str, float], RecordedAnswers]:
+    """id -> δ, asked for pair by pair while nothing goes wrong; and the same as answers."""
+    record: dict[str | tuple[str, str], Any] = {}
+    truth: dict[str, float] = {}
+    with RewardClient(real.url) as client:
+        for pair in pairs:
+            found = client.pairs([pair]).data[0]
+            assert found.delta is not None
+            truth[pair["id"]] = found.delta
+            for side in ("chosen", "rejected"):
+                record[pair["prompt"], pair[side]] = getattr(found, side).score
+    return truth, RecordedAnswers(record)
+
+
+class Judged:
+    """Points of answers that nobody knows before a policy writes them.
+
+    They are those of a process of the same model that nothing happens to. Its deterministic judge
+    gives an answer the same points beside every other one.
+
+    Args:
+        pictures: question -> its picture.
+    """
+
+    def __init__(self, healthy: Process, pictures: Mapping[str, Any]) -> None:
+        self._client = RewardClient(healthy.url)
+        self._pictures = pictures
+
+    def points(self, question: str, response: str) -> float:
+        """The mean of its scores beside some other answer, in both orders."""
+        picture = self._pictures[question]
+        group = {"images": [picture], "prompt": question, "responses": [response, "Another one."]}
+        found = self._client.groups([group]).data[0]
+        assert found.status == "ok"
+        assert found.scores[0] is not None
+        return found.scores[0]
+
+    def __call__(self, side: Side) -> Scored:
+        return good(self.points(side.prompt, side.response))
+
+
 class Unreliable:
-    """Both replicas, and the truth about the pairs.
+    """Both replicas; `answers` are those of the real one.
 
     Attributes:
-        truth: id -> δ, asked for pair by pair while nothing went wrong.
         told: what was done to them, with the second of the run.
     """
 
-    def __init__(self, real: Process, pairs: Sequence[dict[str, Any]], seed: int = 0) -> None:
+    def __init__(self, real: Process, answers: Answers, seed: int = 0) -> None:
         self.real = real
-        record: dict[str | tuple[str, str], Any] = {}
-        self.truth: dict[str, float] = {}
-        with RewardClient(real.url, pin="first") as client:
-            for pair in pairs:
-                found = client.pairs([pair]).data[0]
-                assert found.delta is not None
-                self.truth[pair["id"]] = found.delta
-                for side in ("chosen", "rejected"):
-                    record[pair["prompt"], pair[side]] = getattr(found, side).score
-            fingerprint = client.pin
+        with RewardClient(real.url) as client:
+            fingerprint = client.models().data[0].provenance.fingerprint
         assert fingerprint is not None
-        self.answers = RecordedAnswers(record)
         # Each once for certain, however few requests there are; then by chance.
         plan = FaultPlan([None, *CHANCES], chances=CHANCES, seed=seed)
-        self.local = LocalService(self.answers, faults=plan, fingerprint=fingerprint)
+        self.local = LocalService(answers, faults=plan, fingerprint=fingerprint)
         self.told: list[str] = []
         self.local.start()  # which gives it its address
 

@@ -33,7 +33,7 @@ def check_policy_run(settings: AlignSettings, say: Callable[[str], None]) -> Non
     refused = 0
     with tempfile.TemporaryDirectory() as scratch:
         for name, rows in zip(
-            ("train", "validation"), tables(settings, parts, Path(scratch), say), strict=True
+            ("train", "validation"), tables(settings, parts, Path(scratch), say, None), strict=True
         ):
             if rows is None:
                 continue

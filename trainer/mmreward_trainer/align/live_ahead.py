@@ -32,9 +32,9 @@ from transformers import TrainerCallback, TrainingArguments
 from mmreward_trainer.align.collating import ASKED, MARGINS, Batch
 from mmreward_trainer.align.live_margins import MarginServiceError, Pending, ServiceMargins
 from mmreward_trainer.align.margins import Margin
+from mmreward_trainer.align.service_events import of_process
 
 MODEL_FILE = "margin-model.json"
-EVENTS_FILE = "margin-events.jsonl"
 
 
 class LookAhead(Iterator[Batch]):
@@ -146,10 +146,8 @@ class LiveMargins:
         if found[1] is not None:
             raise MarginServiceError(found[1])
         self.source.fingerprint = found[0]
-        rank = self._args.process_index
-        name = EVENTS_FILE if rank == 0 else f"rank{rank}-{EVENTS_FILE}"
         folder.mkdir(parents=True, exist_ok=True)
-        self.source.events.path = folder / name
+        self.source.events.path = folder / of_process(self._args.process_index)
         self.source.events.write(
             "Began", fingerprint=found[0], urls=list(self.source.options.urls), resumed=resumed
         )

@@ -28,10 +28,10 @@ from mmreward_client.pinning import FIRST
 from mmreward_client.schema import Kind
 
 from mmreward_trainer.align.grouped.calls import PASSING
-from mmreward_trainer.align.live_events import EventLog
 from mmreward_trainer.align.live_loop import BackgroundLoop
 from mmreward_trainer.align.live_pairs import LivePair, live_pairs, wired
 from mmreward_trainer.align.margins import Margin, MarginError, Row
+from mmreward_trainer.align.service_events import EventLog
 
 Basis = Literal["raw", "calibrated"]
 Pending = Future[list[Margin]]

@@ -49,10 +49,7 @@ class MessageCollator:
 
     def example(self, row: dict[str, Any]) -> dict[str, Any]:
         """One row for TRL."""
-        for name in ("prompt", "chosen", "rejected"):
-            found = next((one for one in self._special if one in row[name]), None)
-            if found is not None:
-                raise RowError(f"{row['where']}: {name} spells the special token {found!r}")
+        self.check_texts(row)
         try:
             pictures = read_pictures({"where": row["where"], "pictures": row["images"]})
             images = [decode(check_payload(one, self.limits)) for one in pictures]
@@ -64,6 +61,17 @@ class MessageCollator:
             "chosen": [{"role": "assistant", "content": row["chosen"]}],
             "rejected": [{"role": "assistant", "content": row["rejected"]}],
         }
+
+    def check_texts(self, row: dict[str, Any]) -> None:
+        """What can be refused before anything is encoded.
+
+        Raises:
+            RowError: names the row and its text that spells a special token.
+        """
+        for name in ("prompt", "chosen", "rejected"):
+            found = next((one for one in self._special if one in row[name]), None)
+            if found is not None:
+                raise RowError(f"{row['where']}: {name} spells the special token {found!r}")
 
     @cached_property
     def _special(self) -> tuple[str, ...]:

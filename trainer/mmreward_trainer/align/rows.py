@@ -28,7 +28,7 @@ FINGERPRINTS_FILE = "fingerprints.txt"
 _MAX_LISTED = 1000
 
 Check = Callable[[dict[str, Any]], object]
-"""Encodes a row of the table, or raises RowError."""
+"""Raises RowError for a row of the table that cannot be used; what it returns is not looked at."""
 
 
 class RowAccount(Protocol):
@@ -69,17 +69,19 @@ def build_pairs(
     number: str | None = None,
     optional: bool = False,
     check: Check | None = None,
+    leaves_out: bool = True,
 ) -> PairTable:
     """Read files into `folder`, or take what an earlier call left there.
 
     Args:
         number: a column of numbers to keep, with `status` beside it; null where there is none.
         optional: whether the rows may lack that column altogether.
-        check: rows that it refuses with RowError are left out and counted; None leaves them in.
+        check: of every row; None leaves all of them in.
+        leaves_out: whether rows that it refuses are left out and counted; False: the first raises.
     Raises:
         InvalidInput: a row is wrong or its picture missing, and the policy is `error`.
         ConfigError: no row is left, or the folder holds other data.
-        RowError: a value that is no number, a video.
+        RowError: a value that is no number, a video, a row that was refused.
     """
     settings = data.model_dump(
         mode="json", exclude={"train", "validation", "train_split", "validation_split", "workers"}
@@ -89,7 +91,7 @@ def build_pairs(
     account = _Account()
 
     def rows() -> Iterator[dict[str, Any]]:
-        return account.rows(_readers(files, data, split), number, optional, check)
+        return account.rows(_readers(files, data, split), number, optional, check, leaves_out)
 
     def finish(table: Any) -> Any:
         is_absent = number is not None and optional and not account.has_number
@@ -170,7 +172,12 @@ class _Account:
     has_number: bool = False
 
     def rows(
-        self, readers: list[PairReader], number: str | None, optional: bool, check: Check | None
+        self,
+        readers: list[PairReader],
+        number: str | None,
+        optional: bool,
+        check: Check | None,
+        leaves_out: bool,
     ) -> Iterator[dict[str, Any]]:
         for reader in readers:
             # Before its first pair: a file without any good row counts as well.
@@ -184,6 +191,8 @@ class _Account:
                     if check is not None:
                         check(row)
                 except RowError as error:
+                    if not leaves_out:
+                        raise
                     self.unusable.append(str(error))
                     continue
                 self.fingerprints.append(pair.fingerprint())

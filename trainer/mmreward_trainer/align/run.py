@@ -26,7 +26,7 @@ from mmreward_trainer.align.preparation import (
     mm_dpo_config,
     prepare_parts,
 )
-from mmreward_trainer.align.rows import PairTable, build_pairs
+from mmreward_trainer.align.rows import Check, PairTable, build_pairs
 from mmreward_trainer.align.trainer import PairTrainer
 from mmreward_trainer.critique.rows import check_apart
 from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save
@@ -50,7 +50,7 @@ def train_policy(settings: AlignSettings, output: Path, *, resume: bool, say: Sa
 
     Raises:
         ConfigError: settings, rows or a model that cannot be used, or a folder of another run.
-        InvalidInput: a row that cannot be used, under the policy `error`.
+        InvalidInput, RowError: a row that cannot be used, under the policy `error`.
         NotFiniteLoss: the loss became NaN or infinite.
     """
     from accelerate import PartialState
@@ -65,7 +65,9 @@ def train_policy(settings: AlignSettings, output: Path, *, resume: bool, say: Sa
         speaks = say if state.is_main_process else mute
         if state.is_main_process:
             claim(settings, folder, resume, _FREE)
-        train, validation = tables(settings, parts, folder / "data", speaks)
+        train, validation = tables(
+            settings, parts, folder / "data", speaks, parts.collate.check_texts
+        )
     panels = MM_DPO_PANELS if isinstance(settings, MMDPOSettings) else DENSE_DPO_PANELS
     trainer = make_trainer(
         settings, parts, train, validation, folder, [RunLog(folder, panels, speaks)]
@@ -99,20 +101,24 @@ def train_policy(settings: AlignSettings, output: Path, *, resume: bool, say: Sa
 
 
 def tables(
-    settings: AlignSettings, parts: AlignParts, folder: Path, say: Say
+    settings: AlignSettings, parts: AlignParts, folder: Path, say: Say, check: Check | None
 ) -> tuple[PairTable, PairTable | None]:
     """The rows of both sets.
 
+    Args:
+        check: of every row under the policy `error`; under `skip` rows are encoded instead.
+
     Raises:
         ConfigError: rows of both sets, or a set without rows.
-        InvalidInput: a row that cannot be used, under the policy `error`.
+        InvalidInput, RowError: a row that cannot be used, under the policy `error`.
     """
     data = settings.data
     column = column_of(settings)
     options: dict[str, Any] = {
         "number": None if column is None else column.column,
         "optional": column is not None and column.absent is not None,
-        "check": (lambda row: parts.collate([row])) if data.unusable == "skip" else None,
+        "check": (lambda row: parts.collate([row])) if data.unusable == "skip" else check,
+        "leaves_out": data.unusable == "skip",
     }
     train = build_pairs(data.train, data, folder / "train", split=data.train_split, **options)
     say(f"training rows: {_account(train)}")

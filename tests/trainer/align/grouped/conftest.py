@@ -77,10 +77,10 @@ def grpo(policies: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
 
     base, make = import_trl(with_vllm=False)
 
-    class Mixed(LeavesMissingOut, base):
-        pass
-
-    def build(rewards: Any, *, mixed: bool = True, **more: Any) -> Any:
+    def build(
+        rewards: Any, *, mixed: bool = True, mixin: Any = LeavesMissingOut, **more: Any
+    ) -> Any:
+        trainer = type("Mixed", (mixin, base), {}) if mixed else base
         settings = {
             "output_dir": str(tmp_path_factory.mktemp("grpo")), "use_cpu": True, "bf16": False,
             "report_to": [], "per_device_train_batch_size": 8, "num_generations": 4,
@@ -92,7 +92,7 @@ def grpo(policies: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
             {"prompt": [{"role": "user", "content": f"What is {i}?"}], "images": [picture(i)]}
             for i in range(4)
         ]
-        return (Mixed if mixed else base)(
+        return trainer(
             model=str(policies()),
             reward_funcs=rewards,
             args=make(**settings),

@@ -2,8 +2,9 @@
 
 OUTPUT/               the trained policy, a plain Hugging Face folder, written at the end
 OUTPUT/run/           config.json, service.json (the model it insists on), data/, saves/,
-                      tensorboard/, warnings.jsonl; history.json and curves.png at every save;
-                      result.json at the end
+                      tensorboard/, warnings.jsonl, service-events.jsonl (all that was not smooth
+                      between the run and the service; rank1-... of other processes);
+                      history.json and curves.png at every save; result.json at the end
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from mmreward_trainer.align.grouped.rows import build_prompts
 from mmreward_trainer.align.grouped.serving import make_reward, pinned
 from mmreward_trainer.align.grouped.watch import Thresholds, Warned, Watch
 from mmreward_trainer.align.rows import PairTable
+from mmreward_trainer.align.service_events import EventLog, of_process
 from mmreward_trainer.critique.rows import check_apart
 from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save
 from mmreward_trainer.resuming import train_from
@@ -75,7 +77,10 @@ def train_grouped(
         train, validation = tables(settings, parts, folder / "data", speaks)
         fingerprint = pinned(settings, folder, api_key)
     speaks(f"rewards come from {', '.join(settings.service.urls)}, fingerprint {fingerprint}")
-    reward = make_reward(settings, fingerprint, api_key, state.num_processes)
+    events = EventLog()
+    events.path = folder / of_process(state.process_index)
+    events.write("Began", fingerprint=fingerprint, urls=settings.service.urls, resumed=resume)
+    reward = make_reward(settings, fingerprint, api_key, state.num_processes, events)
     callbacks = [watch_of(settings.watch, folder, speaks), RunLog(folder, PANELS, speaks)]
     trainer = make_trainer(settings, parts, reward, train, validation, folder, callbacks)
     save = last_save(folder / "saves") if resume else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmreward_client import RewardClient, RewardError
+from mmreward_client.events import Hook
 from mmreward_client.file_replacement import replace_file
 from mmreward_client.schema import ModelCard
 
@@ -71,7 +72,11 @@ def pinned(settings: GroupedSettings, folder: Path, api_key: str | None) -> str:
 
 
 def make_reward(
-    settings: GroupedSettings, fingerprint: str, api_key: str | None, processes: int
+    settings: GroupedSettings,
+    fingerprint: str,
+    api_key: str | None,
+    processes: int,
+    on_event: Hook | None = None,
 ) -> ServiceReward:
     """The reward function of a run."""
     service, reward, watch = settings.service, settings.reward, settings.watch
@@ -80,6 +85,7 @@ def make_reward(
         "api_key": api_key,
         "pin": fingerprint,
         "model": service.model,
+        "on_event": on_event,
         "timeout_s": service.timeout_s,
         "silence_timeout_s": service.silence_timeout_s,
         "max_in_flight": service.max_in_flight,

@@ -26,6 +26,13 @@ from mmreward_client.events import (
 
 from mmreward_trainer.align.grouped.calls import Tally
 
+EVENTS_FILE = "service-events.jsonl"
+
+
+def of_process(rank: int) -> str:
+    """The file's name of one process; beside others each writes its own."""
+    return EVENTS_FILE if rank == 0 else f"rank{rank}-{EVENTS_FILE}"
+
 
 class EventLog:
     """A hook of the client. Calls may come from any thread.
