@@ -1,6 +1,7 @@
 #!/bin/sh
-# The CPU measurements of speed, one after the other, and the loops. For a quiet machine. Studies of
-# accuracy, which take hours, have their own commands: docs/critique-study.md, docs/bundled-judge.md.
+# The CPU measurements of speed, one after the other, and the loops: short, and in full with three
+# seeds. For a quiet machine. Other studies of accuracy, which take hours, have their own commands:
+# docs/critique-study.md, docs/bundled-judge.md.
 #
 #   benchmarks/run_all.sh              PYTHON=... names another interpreter
 set -eu
@@ -31,7 +32,5 @@ run metrics_cost_http benchmarks/metrics_cost.py --engine fake --rounds 40 --req
     --output benchmarks/results/metrics_cost_http.json --logs "$logs"
 run loop benchmarks/loop.py --pairs 4
 run loops benchmarks/loops/short.py --output benchmarks/results/loops_short.json
-work=$(mktemp -d)
-run loops_study benchmarks/loops/study.py --work "$work" --seeds 0 --scale 0.2 --output "$work/study.json"
-rm -r "$work"
+run loops_study benchmarks/loops/study.py --work "$logs/loops_study"
 run plot benchmarks/plot.py

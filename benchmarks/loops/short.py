@@ -17,6 +17,7 @@ printed. Exit code 0 if every loop ran and every request of it had a reply; 1 ot
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -61,6 +62,8 @@ def main(
     output: Annotated[Path | None, typer.Option(help="JSON file of the result")] = None,
 ) -> None:
     """Run the loops."""
+    # A run that is stopped takes its service with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
     machine = describe_machine()
     with ExitStack() as stack:

@@ -13,6 +13,7 @@ what was interrupted is resumed; the result is written anew after every seed.
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 import sys
 from contextlib import ExitStack
@@ -63,6 +64,8 @@ def main(
     output: Annotated[Path, typer.Option(help="JSON file")] = RESULTS / "loops_study.json",
 ) -> None:
     """Train, measure, compare."""
+    # A study that is stopped takes its service with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     machine = describe_machine()
     wanted = comparisons.split(",")
     unknown = set(wanted) - set(COMPARISONS)
@@ -169,7 +172,7 @@ def report(
     before = row(BEFORE, [one[BEFORE] for one in results])
     tables = [
         (
-            f"{TITLES[comparison]} (per cent, mean and range over {len(results)} seeds)",
+            f"{TITLES[comparison]} (per cent, {_over(len(results))})",
             HEADER,
             [
                 before,
@@ -192,6 +195,10 @@ def report(
         path, {"machine": machine, "size": vars(size), "seeds": results}, "The loops, compared",
         tables, remarks,
     )  # fmt: skip
+
+
+def _over(seeds: int) -> str:
+    return "one seed" if seeds == 1 else f"mean and range over {seeds} seeds"
 
 
 def _missing(results: list[dict[str, Any]]) -> dict[str, Missing]:

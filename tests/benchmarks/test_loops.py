@@ -131,6 +131,9 @@ def test_preferences_carry_noise_that_is_known() -> None:
     assert 0.15 < labels["swapped"] / (labels["swapped"] + labels["right"]) < 0.25
     for label in ("right", "swapped", "tie"):
         assert preference(pair, answers[:1] * 3, label, rng) is None
+    # What the policy sampled of special tokens no training takes.
+    spelled = [answers[0].replace("and", "<|vision_start|>"), answers[1]]
+    assert preference(pair, spelled, "right", rng) is None
 
 
 def test_every_training_of_a_comparison_sees_the_same_pairs_in_a_step() -> None:
