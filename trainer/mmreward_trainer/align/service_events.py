@@ -1,6 +1,6 @@
 """What happened between a training run and the service: a line of JSON for all that was not smooth.
 
-Retries, replicas that went down, calls that failed or were left, answers with nulls, and the model
+Retries, replicas that went down, calls that failed or were left, answers of which something failed, and the model
 that the run began with. Neither prompts nor pictures nor keys. Calls that went well at the first
 attempt are counted, and only counted: a run of days has millions.
 """
@@ -76,7 +76,8 @@ class EventLog:
             self.write(kind, **facts, error=_said(event.error))
         elif isinstance(event, CallAbandoned):
             self.write(kind, **facts, reason=event.reason)
-        elif isinstance(event, CallDone) and (event.nulls or event.attempts > 1):
+        # A group is in order whose only nulls are responses that the caller itself left out.
+        elif isinstance(event, CallDone) and (set(event.statuses) - {"ok"} or event.attempts > 1):
             self.write(kind, **facts, items=event.items, statuses=dict(event.statuses))
 
 

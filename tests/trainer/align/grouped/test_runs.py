@@ -108,6 +108,16 @@ def test_a_stopped_run_goes_on_and_learns_what_a_whole_one_does(
     for name, tensor in load_file(whole / "model.safetensors").items():
         assert torch.equal(tensor, load_file(stopped / "model.safetensors")[name]), name
     _leaves_a_policy_and_an_account(whole, policies())
+    assert [one["event"] for one in events(whole)] == ["Began"]
+    told = [one for one in events(stopped) if one["event"] in ("Began", "CallFailed")]
+    assert [one.get("resumed") for one in told] == [False, None, True]
+    assert told[1]["error"].startswith("ServerError")
+
+
+def events(output: Path) -> list[dict[str, Any]]:
+    """What the run's log of the service says."""
+    lines = (output / "run" / "service-events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def _leaves_a_policy_and_an_account(output: Path, base: Path) -> None:
