@@ -1,8 +1,8 @@
 """What happened between a training run and the service: a line of JSON for all that was not smooth.
 
-Retries, replicas that went down, calls that failed or were left, answers of which something failed, and the model
-that the run began with. Neither prompts nor pictures nor keys. Calls that went well at the first
-attempt are counted, and only counted: a run of days has millions.
+Retries, replicas that went down, calls that failed or were left, answers of which something failed,
+and the model that the run began with. Neither prompts nor pictures nor keys. Calls that went well
+at the first attempt are counted, and only counted: a run of days has millions.
 """
 
 from __future__ import annotations
