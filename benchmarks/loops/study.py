@@ -40,7 +40,7 @@ from loops.rows import (
     write_questions,
 )
 from loops.short import start_service, step, told
-from loops.tables import HEADER, row
+from loops.tables import DIFFERENCE_HEADER, HEADER, difference, row
 from loops.trainings import COMPARISONS, Size, annotate, train
 
 FULL = Size(
@@ -184,6 +184,16 @@ def report(
         )
         for comparison in wanted
     ]
+    arms = [
+        difference(name, base, [one[comparison][name] for one in results],
+                   [one[comparison][base] for one in results])
+        for comparison in wanted
+        for base, *others in [list(COMPARISONS[comparison])]
+        for name in others
+    ]  # fmt: skip
+    tables.append(
+        ("Hallucinated, paired by seed, in points; negative: fewer", DIFFERENCE_HEADER, arms)
+    )
     tables.append(("δ and β of the informative reward model, by label", *_margins_table(results)))
     remarks = [
         f"{size.test_questions} questions about test pictures, four sampled answers each; greedy "

@@ -1,4 +1,7 @@
-"""Rows of the tables: means over seeds, with the range where there are several."""
+"""Rows of the tables: means over seeds, with the range where there are several.
+
+Differences are paired: of two arms of one seed, which share their start and their rows.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 HEADER = ["policy", "hallucinated", "false", "accuracy", "unreadable", "characters"]
+DIFFERENCE_HEADER = ["policy", "less", "mean", "each seed"]
 _PER_CENT = ("hallucinated", "false", "accuracy", "unreadable")
 
 
@@ -20,6 +24,18 @@ def row(name: str, measured: Sequence[dict[str, Any]]) -> list[str]:
         )
         cells.append(f"{_spread(sampled)} ({statistics.fmean(greedy):.1f})")
     return cells
+
+
+def difference(
+    name: str, base: str, measured: Sequence[dict[str, Any]], bases: Sequence[dict[str, Any]]
+) -> list[str]:
+    """An arm less another one of the same seeds: hallucinated sampled answers, in points."""
+    points = [
+        100.0 * (one["sampled"]["hallucinated"] - other["sampled"]["hallucinated"])
+        for one, other in zip(measured, bases, strict=True)
+    ]
+    each = ", ".join(f"{one:+.1f}" for one in points)
+    return [name, base, f"{statistics.fmean(points):+.1f}", each]
 
 
 def _spread(values: list[float]) -> str:
