@@ -111,7 +111,7 @@ def attempts(
         RewardError: what the last attempt failed with, or DeadlineExceeded.
     """
     ends_at = clock() + timeout_s
-    attempt = 0
+    attempt = faults = 0
     tried: set[str] = set()
     while True:
         base_url = replicas.acquire(avoid=tried)
@@ -152,7 +152,10 @@ def attempts(
         if is_unserved and policy.retries > 0 and replicas.has_untried(tried):
             watch.retry(base_url, 0.0, error)
             continue
-        wait_s = wait_before_retry(attempt, status, headers, policy=policy, uniform=uniform)
+        faults += status == 500
+        wait_s = wait_before_retry(
+            attempt, status, headers, policy=policy, faults=faults, uniform=uniform
+        )
         if wait_s is None or wait_s >= remaining_s:
             raise error
         watch.retry(base_url, wait_s, error)

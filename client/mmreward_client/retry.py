@@ -48,6 +48,7 @@ def wait_before_retry(
     headers: Mapping[str, str],
     *,
     policy: RetryPolicy,
+    faults: int = 1,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> float | None:
     """Seconds to wait before attempt number `attempt + 1`, or None: do not send it again.
@@ -56,12 +57,13 @@ def wait_before_retry(
         attempt: number of the attempt that failed, from 0.
         status: its HTTP status; None is a connection error.
         headers: of the answer, names in lower case or case-insensitive.
+        faults: how many attempts of this call were answered with 500, this one included.
     """
     if attempt >= policy.retries:
         return None
     if status is not None and not is_retried(status):
         return None
-    if status == 500 and attempt >= 1:
+    if status == 500 and faults > 1:
         return None
     ceiling_s = min(policy.cap_s, policy.base_s * 2.0 ** min(attempt, 30))
     return (retry_after_s(headers) or 0.0) + uniform(0.0, ceiling_s)

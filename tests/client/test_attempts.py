@@ -11,6 +11,7 @@ from mmreward_client import (
     Overloaded,
     RetryPolicy,
     RewardError,
+    ServerError,
     TransportError,
 )
 from mmreward_client.attempts import Answer, Done, Failure, Send, Sleep, attempts
@@ -109,6 +110,18 @@ def test_an_answer_about_the_request_goes_nowhere_else(status):
     replicas = Replicas(["a", "b"], clock=clock)
     log, _ = run(replicas, clock, lambda n, _: Answer(status, {}, b"no"), retries=0)
     assert len(log) == 1
+
+
+def test_one_500_of_a_call_is_tried_again_whatever_failed_before():
+    """A service that starts again says 503 first, and may have one fault; two are the input's."""
+    clock = Clock()
+    outcomes = [Answer(503, {}), Answer(500, {}), Answer(503, {}), GOOD]
+    _, done = run(Replicas(["a"], clock=clock), clock, lambda n, _: outcomes[n], retries=9)
+    assert done == Done(GOOD, "a")
+    outcomes = [Answer(503, {}), Answer(500, {}), Answer(503, {}), Answer(500, {}), GOOD]
+    log, error = run(Replicas(["a"], clock=clock), clock, lambda n, _: outcomes[n], retries=9)
+    assert isinstance(error, ServerError)
+    assert sum(isinstance(step, Send) for step in log) == 4
 
 
 def test_no_fail_over_without_retries():

@@ -123,6 +123,7 @@ def test_the_key_is_never_shown(kind):
         ({"urls": ["http://a", "http://a/"]}, "twice"),
         ({"urls": "http://a"}, "list"),
         ({"url": "http://a", "urls": ["http://b"]}, "not both"),
+        ({"url": "http://me:secret@a:1"}, "of a holds a user or a password"),
         ({"url": "localhost:8000"}, "not an http"),
         ({"url": "ftp://a"}, "not an http"),
         ({"timeout_s": 0}, "timeout_s"),

@@ -30,7 +30,8 @@ def test_ceilings_double_up_to_the_cap(status):
 def test_500_once():
     """An internal error may be the moment's fault, twice in a row it is the input's."""
     assert longest(0, 500) == 1.0
-    assert longest(1, 500) is None
+    assert wait_before_retry(1, 500, {}, policy=POLICY, faults=1) is not None
+    assert wait_before_retry(1, 500, {}, policy=POLICY, faults=2) is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ network or a foreign server can do is in tests/client.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -296,8 +297,15 @@ def test_overload_is_told_and_waited_out(make_client):
 
 def test_not_ready_then_ready(make_client):
     """While the model loads: NotReady with Retry-After; a retrying call waits for it."""
-    engine = FakeEngine(start_s=1.5)
-    with service(engine, wait=False) as address:
+    may_be_ready = threading.Event()
+
+    class Loading(FakeEngine):
+        async def start(self):
+            while not may_be_ready.is_set():  # noqa: ASYNC110 - set from another thread
+                await asyncio.sleep(0.01)
+            await super().start()
+
+    with service(Loading(), wait=False) as address:
         client = make_client(address, retries=NEVER)
         readiness = client.ready()
         assert not readiness
@@ -306,6 +314,7 @@ def test_not_ready_then_ready(make_client):
             client.score([item()])
         assert caught.value.status == 503
         assert caught.value.retry_after_s >= 1
+        threading.Timer(0.3, may_be_ready.set).start()
         assert make_client(address).score([item()]).data[0].status == "ok"
         assert client.wait_until_ready(timeout_s=30.0)
 

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mmreward_service.engine.fake import FakeEngine
 
@@ -14,13 +15,13 @@ from service_kit.apps import listening
 
 
 @contextmanager
-def running(engine: FakeEngine) -> Iterator[str]:
-    """The address of a service on this engine."""
+def running(engine: FakeEngine, **settings: Any) -> Iterator[str]:
+    """The address of a service on this engine, with these settings."""
     address: queue.Queue[str] = queue.Queue()
     stop = threading.Event()
 
     async def serve() -> None:
-        async with listening(engine) as url:
+        async with listening(engine, **settings) as url:
             address.put(url)
             while not stop.is_set():  # noqa: ASYNC110 - set from another thread
                 await asyncio.sleep(0.02)

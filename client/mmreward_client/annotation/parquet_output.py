@@ -90,6 +90,7 @@ def _own_types(pyarrow: Any) -> dict[str, Any]:
         **dict.fromkeys(_WHOLE, pyarrow.int64()),
         **dict.fromkeys(_NUMBERS, pyarrow.float64()),
         "trained_on": pyarrow.bool_(),
+        "orders": pyarrow.list_(pyarrow.float64()),
     }
 
 

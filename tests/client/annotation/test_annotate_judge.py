@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import permutations
 
+import pyarrow
 import pytest
 from client_kit.annotating import annotate, lines, pair
 from mmreward_client import Comparison, GroupInput, GroupResult, InvalidInput, RewardClient
@@ -12,6 +13,7 @@ from mmreward_client.annotation.judgements import GroupFile, read_groups
 from mmreward_client.evaluation.resuming import Origin
 from mmreward_client.testing import Fault
 from mmreward_service.engine.fake import FakeEngine
+from pyarrow import parquet
 from service_kit.threaded import running
 
 RANKED = {
@@ -57,6 +59,20 @@ def test_pairs_are_those_of_the_pairs_route(url, pictures, write, tmp_path):
     ]
     assert figures["order_consistency"] == pytest.approx(sum(agreeing) / 3)
     assert (figures["kind"], figures["groups"]) == ("judge", 3)
+
+
+def test_parquet_holds_what_json_lines_do(url, pictures, tmp_path):
+    """Both orders as a list of numbers, also where the data came as parquet."""
+    file, output = tmp_path / "pairs.parquet", tmp_path / "out.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist([pair(n) for n in range(3)]), file)
+    for name in (output, tmp_path / "out.jsonl"):
+        done = annotate(file, "--output", name, "--kind", "judge", url=url)
+        assert done.exit_code == 0, done.output
+    written = lines(tmp_path / "out.jsonl")
+    found = parquet.read_table(output).to_pylist()
+    assert [row["orders"] for row in found] == [row["orders"] for row in written]
+    assert [row["delta"] for row in found] == [row["delta"] for row in written]
+    assert all(len(row["orders"]) == 2 for row in found)
 
 
 def test_a_ranked_row_is_one_group(url, pictures, write, tmp_path):

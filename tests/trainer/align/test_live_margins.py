@@ -6,16 +6,20 @@ import pickle
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from mmreward_client import RewardClient
 from mmreward_client.testing import Fault, LocalService
+from mmreward_service.engine.fake import FakeEngine
 from mmreward_trainer.align import live_margins
-from mmreward_trainer.align.live_ahead import LookAhead
+from mmreward_trainer.align.live_ahead import LiveMargins, LookAhead
 from mmreward_trainer.align.live_margins import MarginServiceError, ServiceMargins
 from mmreward_trainer.align.live_pairs import LivePair, live_pairs
 from mmreward_trainer.align.margins import Margin, MarginError
+from service_kit.threaded import running
 
 from .conftest import example
 
@@ -137,6 +141,39 @@ def test_what_no_attempt_cures_stops_at_once(
     service.script(Fault(fault))
     with pytest.raises(MarginServiceError, match=said):
         source.margins(rows(1))
+
+
+def test_a_batch_that_is_too_large_goes_in_halves() -> None:
+    """Each pair has the δ it has alone; one that is too large by itself has none."""
+    noise = np.random.default_rng(0).integers(0, 255, (5, 180, 180, 3), dtype=np.uint8)
+    some = [{**row, "images": [noise[i, :60, :60]]} for i, row in enumerate(rows(*range(4)))]
+    large = {**example(4), "images": [noise[4]]}
+    with running(FakeEngine(), max_body_bytes=40_000) as url:
+        source, alone = ServiceMargins([url]), ServiceMargins([url])
+        found = source.margins([*some[:2], large, *some[2:]])
+        assert found[2].value is None
+        assert found[2].reason == "too_large"
+        del found[2]
+        assert found == [alone.margins([row])[0] for row in some]
+        assert source.events.tally.counts["CallFailed"] > 1
+        source.close()
+        alone.close()
+
+
+def test_processes_are_not_kept_waiting_for_longer_than_their_group_allows() -> None:
+    """A step waits for all batches that are accumulated, so many at once."""
+    source = ServiceMargins(["http://a:1"], timeout_s=100.0, concurrency=4, max_lost_calls=20)
+    assert [source.options.longest_wait_s(n) for n in (1, 4, 5, 16, 64)] == [
+        100.0, 100.0, 200.0, 400.0, 500.0,
+    ]  # fmt: skip
+    args: Any = SimpleNamespace(
+        basis="raw", beta_rule="paper", world_size=2, ddp_timeout=300, gradient_accumulation_steps=8
+    )
+    LiveMargins(source, args)
+    args.gradient_accumulation_steps = 9
+    with pytest.raises(ValueError, match="may wait 300 s"):
+        LiveMargins(source, args)
+    source.close()
 
 
 def test_a_changed_model_is_refused_by_the_service(

@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 import torch
 from mmreward_trainer.align.configuration import MMDPOSettings
+from mmreward_trainer.align.control_tokens import control_tokens
 from mmreward_trainer.align.preparation import make_trainer, prepare_parts
 from mmreward_trainer.align.run import tables
 from mmreward_trainer.cli.main import app
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import AutoModelForImageTextToText
+from transformers import AddedToken, AutoModelForImageTextToText, AutoProcessor
 from transformers.integrations import TensorBoardCallback
 from typer.testing import CliRunner
 
@@ -300,6 +301,36 @@ def test_a_check_names_rows_and_trains_nothing(
     printed = run(words, code=1)
     assert f"error: {tmp_path / 'train.jsonl'}:3: prompt spells the special token" in printed
     assert "parameters" not in printed
+
+
+def test_a_broken_picture_stops_a_run_that_may_then_leave_it_out(
+    policies: Policies, data: Path, tmp_path: Path
+) -> None:
+    """Its row is named when it is met; resumed with `skip`, the run goes on without it."""
+    rows = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
+    (data / "broken.png").write_bytes((data / "3.png").read_bytes()[:60])
+    rows[4]["images"] = ["broken.png"]
+    file = data / "with_a_broken_one.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = arguments("dense-dpo", policies(), data, tmp_path / "out")
+    words[words.index("--train") + 1] = str(file)
+    assert f"error: {file}:5: " in run(words, code=1)
+    printed = run([*words, "--resume", "--set", "data.unusable=skip"])
+    assert "1 unusable" in printed
+    assert (tmp_path / "out" / "config.json").is_file()
+    # TRL's own card would say that nothing was fine-tuned.
+    assert not list((tmp_path / "out").rglob("README.md"))
+
+
+def test_tokens_of_control_may_not_be_spelled_and_added_words_may(policies: Policies) -> None:
+    """`<think>` is a word that was added to the Qwen families, `<|im_end|>` ends a turn."""
+    processor = AutoProcessor.from_pretrained(policies())
+    words = [AddedToken(one, special=False, normalized=False) for one in ("<think>", "<pic>")]
+    processor.tokenizer.add_tokens(words)
+    processor.image_token = "<pic>"  # what stands for a picture need not be marked
+    found = control_tokens(processor)
+    assert {"<|im_end|>", "<|image_pad|>", "<pic>"} <= set(found)
+    assert "<think>" not in found
 
 
 def test_wrong_margins_and_settings_say_what_is_wrong(

@@ -86,10 +86,13 @@ class LiveMargins:
             )
         if args.beta_rule != "paper":
             raise ValueError(f"the beta_rule {args.beta_rule} reads no δ: leave margin_source out")
-        if args.world_size > 1 and options.timeout_s >= args.ddp_timeout:
+        longest_s = options.longest_wait_s(args.gradient_accumulation_steps)
+        if args.world_size > 1 and longest_s >= args.ddp_timeout:
             raise ValueError(
-                f"timeout_s {options.timeout_s:g} of margin_source is not smaller than ddp_timeout "
-                f"{args.ddp_timeout}: the other processes would give up first"
+                f"a step may wait {longest_s:g} s for its margins (timeout_s {options.timeout_s:g}"
+                f", {args.gradient_accumulation_steps} batches, {options.concurrency} at once), "
+                f"which is not smaller than ddp_timeout {args.ddp_timeout}: the other processes "
+                "would give up first"
             )
         self.source = source
         self.waited_s = 0.0

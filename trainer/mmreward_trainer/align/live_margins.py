@@ -17,13 +17,22 @@ A pair that has a margin is not asked about again: contents decide what is the s
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from mmreward_client import AsyncRewardClient, PairResult, PairsReply, RetryPolicy, RewardError
+from mmreward_client import (
+    AsyncRewardClient,
+    PairResult,
+    PairsReply,
+    RetryPolicy,
+    RewardError,
+    TooLarge,
+)
 from mmreward_client.pinning import FIRST
 from mmreward_client.schema import Kind
 
@@ -59,7 +68,7 @@ class ServiceOptions:
         critiques: per response.
         look_ahead: batches of each process that are asked about before their step.
         concurrency: requests of each process under way at once; a request is a batch.
-        timeout_s: total time of a request: the longest that a step waits for its margins.
+        timeout_s: total time of a request, which is a batch; see `longest_wait_s`.
         silence_timeout_s: see `mmreward_client.ClientConfig`.
         cache_pairs: margins that are kept for later epochs, of each process.
         max_lost_calls: requests in a row without a single margin after which the run stops.
@@ -94,6 +103,10 @@ class ServiceOptions:
         if not self.pin:
             raise ValueError("pin is a fingerprint or `first`: one model for the whole run")
         self.client()
+
+    def longest_wait_s(self, batches: int) -> float:
+        """Of a step of so many batches: while nobody answers, until the run would stop."""
+        return math.ceil(min(batches, self.max_lost_calls) / self.concurrency) * self.timeout_s
 
     def client(self, log: EventLog | None = None) -> AsyncRewardClient:
         """A client that is told all this; the pin goes with each request."""
@@ -187,24 +200,35 @@ class ServiceMargins:
         # Turns are given in the order of asking: what the next step waits for is never behind
         # what a later one will need.
         async with self._turns, asyncio.timeout(self.options.timeout_s + _SLACK_S):
+            ends_at = time.monotonic() + self.options.timeout_s
             items = await asyncio.to_thread(lambda: [wired(pair) for pair in pairs])
             wanted = {key: item for key, item in items if key not in self._known}
             found = {key: Margin(self._known[key]) for key, _ in items if key not in wanted}
+            self.asked += len(wanted)
             if wanted:
-                found |= dict(zip(wanted, await self._asked(list(wanted.values())), strict=True))
+                margins = await self._asked(list(wanted.values()), ends_at)
+                found |= dict(zip(wanted, margins, strict=True))
             for key in found:
                 self._keep(key, found[key])
             return [found[key] for key, _ in items]
 
-    async def _asked(self, items: list[dict[str, Any]]) -> list[Margin]:
-        self.asked += len(items)
+    async def _asked(self, items: list[dict[str, Any]], ends_at: float) -> list[Margin]:
+        """One margin for each. What is too large for the service goes in halves: pictures are."""
         try:
             reply: PairsReply = await self._client.pairs(
                 items,
                 kind=self.options.kind,
                 critiques=self.options.critiques,
                 pin=self.fingerprint,
+                timeout_s=max(0.001, ends_at - time.monotonic()),
             )
+        except TooLarge as error:
+            if len(items) > 1:
+                half = len(items) // 2
+                first = await self._asked(items[:half], ends_at)
+                return [*first, *await self._asked(items[half:], ends_at)]
+            self._count_lost(str(error), error)
+            return [Margin(None, "too_large")]
         except PASSING as error:
             self._count_lost(f"{type(error).__name__}: {error}", error)
             return [Margin(None, type(error).__name__)] * len(items)

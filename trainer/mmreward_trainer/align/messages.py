@@ -8,7 +8,6 @@ special tokens, so a text that spells one is refused: it would become a picture 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from mmreward_service.errors import ImageUnusable
@@ -24,11 +23,12 @@ class MessageCollator:
 
     Args:
         inner: TRL's collator.
+        special: texts that no row may spell, see `control_tokens`.
         max_tokens: bound of one answer's sequence with its pictures.
     """
 
     inner: Collate
-    tokenizer: Any
+    special: tuple[str, ...]
     limits: ImageLimits
     max_tokens: int
 
@@ -69,10 +69,6 @@ class MessageCollator:
             RowError: names the row and its text that spells a special token.
         """
         for name in ("prompt", "chosen", "rejected"):
-            found = next((one for one in self._special if one in row[name]), None)
+            found = next((one for one in self.special if one in row[name]), None)
             if found is not None:
                 raise RowError(f"{row['where']}: {name} spells the special token {found!r}")
-
-    @cached_property
-    def _special(self) -> tuple[str, ...]:
-        return tuple(self.tokenizer.get_added_vocab())

@@ -13,6 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerCall
 from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 
 from mmreward_trainer.align.configuration import AlignSettings, DenseDPOSettings, MMDPOSettings
+from mmreward_trainer.align.control_tokens import control_tokens
 from mmreward_trainer.align.dense_dpo import DenseDPOConfig, DenseDPOTrainer
 from mmreward_trainer.align.live_margins import ServiceMargins
 from mmreward_trainer.align.messages import MessageCollator
@@ -50,7 +51,7 @@ def prepare_parts(settings: AlignSettings) -> AlignParts:
     data = settings.data
     collate = MessageCollator(
         DataCollatorForVisionPreference(processor),
-        processor.tokenizer,
+        control_tokens(processor),
         ImageLimits(data.max_image_bytes, data.max_image_pixels),
         data.max_tokens,
     )

@@ -100,6 +100,11 @@ def build_pairs(
     return build_table(folder, source, account, rows, _features(number), finish)
 
 
+def rows_folder(folder: Path, unusable: str) -> Path:
+    """Where the rows of a run are, one place for each policy: a resumed run may take the other."""
+    return folder / "usable" if unusable == "skip" else folder
+
+
 def build_table(
     folder: Path,
     source: dict[str, Any],

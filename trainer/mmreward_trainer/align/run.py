@@ -26,7 +26,7 @@ from mmreward_trainer.align.preparation import (
     mm_dpo_config,
     prepare_parts,
 )
-from mmreward_trainer.align.rows import Check, PairTable, build_pairs
+from mmreward_trainer.align.rows import Check, PairTable, build_pairs, rows_folder
 from mmreward_trainer.align.trainer import PairTrainer
 from mmreward_trainer.critique.rows import check_apart
 from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save
@@ -36,7 +36,7 @@ from mmreward_trainer.run_log import RunLog, Say, mute, without_nan, write_histo
 # What may change between a run and its continuation without making it another run.
 _FREE = {
     "run": {"save_every_steps", "keep_saves", "cpu"},
-    "data": {"workers"},
+    "data": {"workers", "unusable"},
     # The same model at another address, asked more or less patiently.
     "margins": {
         "urls", "look_ahead", "concurrency", "timeout_s", "silence_timeout_s", "cache_pairs",
@@ -113,6 +113,7 @@ def tables(
         InvalidInput, RowError: a row that cannot be used, under the policy `error`.
     """
     data = settings.data
+    folder = rows_folder(folder, data.unusable)
     column = column_of(settings)
     options: dict[str, Any] = {
         "number": None if column is None else column.column,

@@ -8,6 +8,7 @@ at the first attempt are counted, and only counted: a run of days has millions.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from mmreward_client.events import (
 from mmreward_trainer.align.grouped.calls import Tally
 
 EVENTS_FILE = "service-events.jsonl"
+_LOG = logging.getLogger(__name__)
 
 
 def of_process(rank: int) -> str:
@@ -56,8 +58,11 @@ class EventLog:
             return
         moment = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": moment, "event": kind, **facts})
-        with self._lock, self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with self._lock, self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:  # a full disk costs lines of this log, not the run
+            _LOG.warning("%s: a line is lost: %s", self.path, error)
 
     def _line_of(self, event: Event) -> None:
         kind = type(event).__name__

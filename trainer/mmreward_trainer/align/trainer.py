@@ -76,6 +76,9 @@ class PairTrainer(ResumesByName, DPOTrainer):
         self._tables: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.data_collator = NamingCollator(self.wrapped(self.data_collator))
 
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """None: TRL's would name no model where one was handed over, and say nothing of δ."""
+
     def wrapped(self, collate: Collate) -> Collate:
         """The collator with what the method needs."""
         raise NotImplementedError

@@ -152,6 +152,13 @@ def test_a_warning_is_told_once_and_anew_after_it_was_gone(
     assert told == [2, 5]
     assert [one.step for one in watch.warned] == [2, 5]
     assert "praise themselves" in caplog.text
+    # A run that is resumed after step 5 has told of it; it is still crossed at step 6.
+    resumed = Watch(Thresholds(recent_lines=1), lambda one: told.append(one.step))
+    resumed.on_train_begin(None, state, None)
+    state.global_step = 6
+    history.append({"step": 6, "reward": 1.0, "hacking/self_praise": 0.5})
+    resumed.on_log(None, state, None)
+    assert told == [2, 5]
     state.is_world_process_zero = False
     other = Watch()
     other.on_log(None, state, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from mmreward_client import PinMismatch, ServerError, Unauthorized
 from mmreward_client.testing import Fault, FaultPlan, LocalService
@@ -147,6 +148,35 @@ def test_a_critique_model_scores_each_completion_by_itself(service: LocalService
     assert [len(one.items) for one in service.asked] == [2, 2]
     assert {item["mode"] for one in service.asked for item in one.items} == {"none"}
     assert reward.counts["status/not_finite"] == 2
+
+
+def test_what_is_too_large_for_one_request_goes_in_halves() -> None:
+    """Each completion has the score it has alone; what is too large by itself is null, counted."""
+    noise = np.random.default_rng(0).integers(0, 255, (3, 180, 180, 3), dtype=np.uint8)
+    pictures = [noise[0, :60, :60], noise[1, :60, :60], noise[2]]
+
+    def arguments(numbers: list[int]) -> dict[str, Any]:
+        return {
+            "prompts": [f"What is {i}?" for i in numbers],
+            "completions": ["an answer"] * len(numbers),
+            "completion_ids": [[5, END]] * len(numbers),
+            "images": [[pictures[i]] for i in numbers],
+        }
+
+    def reward(kind: Any = CritiqueReward, **more: Any) -> Any:
+        return kind(url, end_token_ids=[END], retries=0, **more)
+
+    with running(FakeEngine(), max_body_bytes=25_000) as url:
+        together = reward()
+        found = call(together, **arguments([0, 2, 1]))
+        assert found == [*call(reward(), **arguments([0])), None, *call(reward(), **arguments([1]))]
+        assert None not in found[::2]
+        assert together.counts["status/too_large"] == 1
+        # A group cannot go in halves.
+        grouped = reward(GroupedReward, num_generations=2)
+        found = call(grouped, **arguments([0, 0, 2, 2]))
+        assert [one is None for one in found] == [False, False, True, True]
+        assert grouped.counts["status/too_large"] == 1
 
 
 @pytest.mark.parametrize("kind", ["groups", "scores"])

@@ -14,6 +14,7 @@ import torch
 from mmreward_client.testing import Fault, LocalService
 from mmreward_trainer.align.grouped.configuration import GroupedSettings
 from mmreward_trainer.align.grouped.preparation import prepare
+from mmreward_trainer.align.grouped.run import WARNINGS_FILE, forget_warnings, warnings_of
 from mmreward_trainer.cli.main import app
 from PIL import Image
 from safetensors.torch import load_file
@@ -201,6 +202,38 @@ def launched(*words: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True, text=True, timeout=900, cwd=ROOT,
     )  # fmt: skip
+
+
+def test_a_prompt_that_is_too_long_stops_a_run_that_may_then_leave_it_out(
+    policies: Any, data: Path, tmp_path: Path
+) -> None:
+    """The row is named when it is met; resumed with `skip`, the run goes on without it."""
+    long = json.dumps({"images": ["3.png"], "prompt": "What is it? " * 80})
+    file = data / "with_a_long_one.jsonl"
+    file.write_text((data / "train.jsonl").read_text() + long + "\n")
+    with LocalService(by_letter) as service:
+        words = arguments(policies(), data, tmp_path / "out", service.url,
+                          **{"data.max_tokens": 400, "run.save_every_steps": 1})  # fmt: skip
+        words[words.index("--train") + 1] = str(file)
+        printed = run(words, code=1)
+        assert f"error: {file}:9: " in printed
+        assert "tokens, data.max_tokens is 400" in printed
+        assert "written with other settings" in run(
+            [*words, "--resume", "--set", "data.max_tokens=900"], code=1
+        )
+        printed = run([*words, "--resume", "--set", "data.unusable=skip"])
+    assert "8 prompts, 4 with answer" in printed
+    assert "1 unusable" in printed
+    assert len(history(tmp_path / "out")) == 6
+
+
+def test_warnings_of_steps_that_are_done_again_are_forgotten(tmp_path: Path) -> None:
+    """The account of a resumed run tells each of its steps once."""
+    lines = [{"step": step, "text": "crossed"} for step in (2, 4, 7)]
+    (tmp_path / WARNINGS_FILE).write_text("".join(json.dumps(one) + "\n" for one in lines))
+    forget_warnings(tmp_path, since=4)
+    assert [one["step"] for one in warnings_of(tmp_path)] == [2, 4]
+    forget_warnings(tmp_path / "none", since=0)
 
 
 @pytest.mark.soak

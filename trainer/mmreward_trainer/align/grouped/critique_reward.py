@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from mmreward_client import ScoreReply
+from mmreward_client import ScoreResult, TooLarge
 from mmreward_client.schema import Mode
 
 from mmreward_trainer.align.grouped.figures import Outcome
@@ -57,12 +58,17 @@ class CritiqueReward(ServiceReward):
                 if reply is None:
                     found[i] = Outcome(None, "call")
                     continue
-                result = reply.data[place]
+                result = reply[place]
+                if result is None:
+                    self.counts["status/too_large"] += 1
+                    continue
                 self.counts[f"status/{result.status}"] += 1
                 found[i] = Outcome(result.score, "item" if result.score is None else None)
         return rows, found, []
 
-    def _call(self, rows: Sequence[Completion]) -> Callable[[float], Awaitable[ScoreReply]]:
+    def _call(
+        self, rows: Sequence[Completion]
+    ) -> Callable[[float], Awaitable[list[ScoreResult | None]]]:
         items: list[Mapping[str, Any]] = [
             {
                 "images": list(row.images),
@@ -72,4 +78,23 @@ class CritiqueReward(ServiceReward):
             }
             for row in rows
         ]
-        return lambda left_s: self.client.score(items, timeout_s=left_s, **self._options)
+        return lambda left_s: self._scores(items, time.monotonic() + left_s)
+
+    async def _scores(
+        self, items: Sequence[Mapping[str, Any]], ends_at: float
+    ) -> list[ScoreResult | None]:
+        """One result for each; None for what is too large by itself, in order.
+
+        A request that the service refuses as too large goes in halves: pictures are.
+        """
+        left_s = max(0.001, ends_at - time.monotonic())
+        try:
+            return list((await self.client.score(items, timeout_s=left_s, **self._options)).data)
+        except TooLarge:
+            if len(items) == 1:
+                return [None]
+            half = len(items) // 2
+            return [
+                *await self._scores(items[:half], ends_at),
+                *await self._scores(items[half:], ends_at),
+            ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-from mmreward_client import GroupsReply
+from mmreward_client import GroupsReply, TooLarge
 from mmreward_client.exchange import Opponents
 from mmreward_client.schema import Aggregate, GroupResult, Orders
 
@@ -164,6 +164,12 @@ class GroupedReward(ServiceReward):
                     Outcome(None, "call") if row.is_complete else self._cut() for row in groups[i]
                 ]
                 continue
+            if reply == "too_large":
+                self.counts["status/too_large"] += 1
+                found[i] = [
+                    Outcome(None, "item") if row.is_complete else self._cut() for row in groups[i]
+                ]
+                continue
             result = reply.data[0]
             self.counts[f"status/{result.status}"] += 1
             if result.order_consistency is not None:
@@ -171,7 +177,9 @@ class GroupedReward(ServiceReward):
             found[i] = self._of_group(groups[i], result)
         return found, consistencies
 
-    def _call(self, group: list[Completion]) -> Callable[[float], Awaitable[GroupsReply]]:
+    def _call(
+        self, group: list[Completion]
+    ) -> Callable[[float], Awaitable[GroupsReply | Literal["too_large"]]]:
         first = group[0]
         item = {
             "images": list(first.images),
@@ -179,7 +187,14 @@ class GroupedReward(ServiceReward):
             "responses": [row.response for row in group],
             "complete": [row.is_complete for row in group],
         }
-        return lambda left_s: self.client.groups([item], timeout_s=left_s, **self._options)
+
+        async def ask(left_s: float) -> GroupsReply | Literal["too_large"]:
+            try:
+                return await self.client.groups([item], timeout_s=left_s, **self._options)
+            except TooLarge:  # a group cannot go in halves
+                return "too_large"
+
+        return ask
 
     def _of_group(self, group: list[Completion], result: GroupResult) -> list[Outcome]:
         # The client believes a reply only with one score per response.

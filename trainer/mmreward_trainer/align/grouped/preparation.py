@@ -12,6 +12,7 @@ import torch
 from mmreward_service.images import ImageLimits
 from transformers import AutoConfig, AutoProcessor, TrainerCallback
 
+from mmreward_trainer.align.control_tokens import control_tokens
 from mmreward_trainer.align.grouped.configuration import GroupedSettings
 from mmreward_trainer.align.grouped.messages import Messages
 from mmreward_trainer.align.grouped.missing import LeavesMissingOut
@@ -45,7 +46,7 @@ class GroupedParts:
     @property
     def special(self) -> tuple[str, ...]:
         """Texts of the special tokens."""
-        return tuple(self.processor.tokenizer.get_added_vocab())
+        return control_tokens(self.processor)
 
     def check(self, row: dict[str, Any]) -> int:
         """The tokens of one row's prompt.
@@ -54,9 +55,14 @@ class GroupedParts:
             RowError: a picture that cannot be used, or more tokens than are allowed.
         """
         count = self.messages.tokens(row, self.processor)
-        if count > self.max_tokens:
-            raise RowError(f"{row['where']}: {count} tokens, data.max_tokens is {self.max_tokens}")
+        refuse_long(row["where"], count, self.max_tokens)
         return count
+
+
+def refuse_long(where: str, tokens: int, max_tokens: int) -> None:
+    """Raises: RowError: more tokens than are allowed."""
+    if tokens > max_tokens:
+        raise RowError(f"{where}: {tokens} tokens, data.max_tokens is {max_tokens}")
 
 
 def prepare(settings: GroupedSettings) -> GroupedParts:
@@ -124,7 +130,7 @@ def make_trainer(
     held_out = None if validation is None else validation.table.with_transform(parts.messages)
     named = _arguments(settings, parts, folder, validates=validation is not None)
     try:
-        trainer = _trainer_class(base)(
+        trainer = _trainer_class(base, parts.max_tokens)(
             model=load_policy(settings),
             reward_funcs=reward,
             args=make_arguments(**named, max_steps=steps, shuffle_dataset=False),
@@ -152,7 +158,7 @@ def order_of_prompts(rows: int, drawn: int, seed: int) -> list[int]:
     return order
 
 
-def _trainer_class(base: Any) -> Any:
+def _trainer_class(base: Any, max_tokens: int) -> Any:
     class GroupedTrainer(LeavesMissingOut, ResumesByName, base):  # type: ignore[misc]
         """GRPO in which a completion without a reward has no part."""
 
@@ -160,6 +166,18 @@ def _trainer_class(base: Any) -> Any:
 
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """None: it would tell the Hub's links of a run that is not there."""
+
+        def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+            self._wheres = [one["where"] for one in inputs]
+            scored: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            return scored
+
+        def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+            """Raises: RowError: names the row of a prompt with too many tokens."""
+            found = super()._tokenize_prompts(prompts)
+            for where, ids in zip(self._wheres, found[0], strict=True):
+                refuse_long(where, len(ids), max_tokens)
+            return found
 
         def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
             loss: torch.Tensor = super()._compute_loss(model, inputs)

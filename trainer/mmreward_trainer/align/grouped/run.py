@@ -25,7 +25,7 @@ from mmreward_trainer.align.grouped.preparation import GroupedParts, make_traine
 from mmreward_trainer.align.grouped.rows import build_prompts
 from mmreward_trainer.align.grouped.serving import make_reward, pinned
 from mmreward_trainer.align.grouped.watch import Thresholds, Warned, Watch
-from mmreward_trainer.align.rows import PairTable
+from mmreward_trainer.align.rows import PairTable, rows_folder
 from mmreward_trainer.align.service_events import EventLog, of_process
 from mmreward_trainer.critique.rows import check_apart
 from mmreward_trainer.critique.run import RUN_FOLDER, claim, last_save
@@ -35,7 +35,7 @@ from mmreward_trainer.run_log import RunLog, Say, mute, without_nan, write_histo
 # What may change between a run and its continuation without making it another run.
 _FREE = {
     "run": {"save_every_steps", "keep_saves", "cpu", "process_group_timeout_s"},
-    "data": {"workers"},
+    "data": {"workers", "unusable"},
     "service": {
         "urls", "timeout_s", "silence_timeout_s", "max_in_flight", "wait_s", "on_failure",
         "patience",
@@ -88,6 +88,8 @@ def train_grouped(
     speaks(f"{trained:,} parameters are trained")
     if save is not None:
         speaks(f"resumed from {save.name}")
+    if state.is_main_process:
+        forget_warnings(folder, since=0 if save is None else int(save.name.rpartition("-")[2]))
     train_from(trainer, save)
     final = folder / "final"
     trainer.save_model(str(final))
@@ -126,6 +128,7 @@ def tables(
     """
     data = settings.data
     check = parts.check if data.unusable == "skip" else None
+    folder = rows_folder(folder, data.unusable)
     train = build_prompts(
         data.train, data, folder / "train", parts.special, split=data.train_split, check=check
     )
@@ -162,6 +165,13 @@ def warnings_of(folder: Path) -> list[dict[str, Any]]:
     file = folder / WARNINGS_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return [json.loads(line) for line in lines]
+
+
+def forget_warnings(folder: Path, *, since: int) -> None:
+    """Leave out those of steps that a resumed run does again."""
+    kept = [one for one in warnings_of(folder) if one["step"] <= since]
+    if (folder / WARNINGS_FILE).is_file():
+        replace_file(folder / WARNINGS_FILE, "".join(json.dumps(one) + "\n" for one in kept))
 
 
 def _account(rows: PairTable) -> str:

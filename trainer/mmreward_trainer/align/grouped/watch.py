@@ -74,6 +74,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self._told = told
         self._crossed: set[str] = set()
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+        # What a resumed run had crossed at its save it has told of already.
+        lines = [line for line in state.log_history if "reward" in line]
+        if lines:
+            found = crossed(lines, self.thresholds, step=lines[-1]["step"])
+            self._crossed = {one.detector for one in found}
+
     def on_log(self, args: Any, state: Any, control: Any, **named: Any) -> None:
         lines = [line for line in state.log_history if "reward" in line]
         if not state.is_world_process_zero or not lines or lines[-1]["step"] != state.global_step:
