@@ -56,15 +56,15 @@ class ClientConfig:
         if not self.urls or len(set(self.urls)) != len(self.urls):
             raise ValueError("urls must name at least one replica, and none twice")
         for url in self.urls:
+            if "@" in url:
+                # It would stand in every log and error that names the replica.
+                raise ValueError(
+                    f"the address of {url.rpartition('@')[2]} holds a user or a password: a key "
+                    "is given as api_key"
+                )
             parts = urlsplit(url)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
                 raise ValueError(f"not an http(s) address: {url!r}")
-            if parts.username is not None or parts.password is not None:
-                # It would stand in every log and error that names the replica.
-                raise ValueError(
-                    f"the address of {parts.hostname} holds a user or a password: a key is given "
-                    "as api_key"
-                )
         for name in ("timeout_s", "connect_timeout_s"):
             check_seconds(name, getattr(self, name))
         if self.silence_timeout_s is not None:

@@ -84,7 +84,7 @@ def train_through_faults(length_s: float, policy: Path, folder: Path) -> Counter
         begun = time.monotonic()
         counts = source.events.tally.counts
         trainer.add_callback(
-            Clock(length_s, lambda: len(service.local.asked) >= 30 and counts["CallFailed"] > 0)
+            Clock(length_s, lambda: service.has_done_all() and counts["CallFailed"] > 0)
         )
         with service.going_wrong(CYCLE_S):
             trainer.train()

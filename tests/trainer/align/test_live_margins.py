@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -158,14 +159,19 @@ def test_a_batch_that_is_too_large_goes_in_halves() -> None:
         assert source.events.tally.counts["CallFailed"] > 1
         source.close()
         alone.close()
+    with running(FakeEngine(), max_in_flight=1) as url:
+        source = ServiceMargins([url])
+        with pytest.raises(MarginServiceError, match="max_in_flight is 1"):
+            source.margins(some[:1])
+        source.close()
 
 
 def test_processes_are_not_kept_waiting_for_longer_than_their_group_allows() -> None:
     """A step waits for all batches that are accumulated, so many at once."""
-    source = ServiceMargins(["http://a:1"], timeout_s=100.0, concurrency=4, max_lost_calls=20)
-    assert [source.options.longest_wait_s(n) for n in (1, 4, 5, 16, 64)] == [
-        100.0, 100.0, 200.0, 400.0, 500.0,
-    ]  # fmt: skip
+    source = ServiceMargins(["http://a:1"], timeout_s=100.0, concurrency=4, look_ahead=8)
+    assert [source.options.longest_wait_s(n) for n in (1, 4, 5, 16)] == [100.0, 100.0, 200.0, 400.0]
+    alone = replace(source.options, look_ahead=0)
+    assert alone.longest_wait_s(16) == 1600.0
     args: Any = SimpleNamespace(
         basis="raw", beta_rule="paper", world_size=2, ddp_timeout=300, gradient_accumulation_steps=8
     )

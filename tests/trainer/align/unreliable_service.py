@@ -149,6 +149,10 @@ class Unreliable:
     def urls(self) -> list[str]:
         return [self.real.url, self.local.url]
 
+    def has_done_all(self) -> bool:
+        """Whether everything went wrong that goes wrong by request."""
+        return {fault.kind for fault in CHANCES} <= set(self.local.injected)
+
     @contextlib.contextmanager
     def going_wrong(self, cycle_s: float) -> Iterator[None]:
         """All that goes wrong by a clock, again and again, until the block ends.

@@ -15,6 +15,8 @@ _PLACES = ("image_token", "video_token", "audio_token")
 def control_tokens(processor: Any) -> tuple[str, ...]:
     """Special tokens of the processor's tokenizer, and what stands for its media."""
     tokenizer = processor.tokenizer
-    special = [str(one) for one in tokenizer.added_tokens_decoder.values() if one.special]
+    special = [
+        str(one) for one in tokenizer.added_tokens_decoder.values() if one.special and one.content
+    ]
     places = [getattr(one, name, None) for one in (processor, tokenizer) for name in _PLACES]
     return tuple(dict.fromkeys([*special, *(one for one in places if one)]))

@@ -90,7 +90,8 @@ class LiveMargins:
         if args.world_size > 1 and longest_s >= args.ddp_timeout:
             raise ValueError(
                 f"a step may wait {longest_s:g} s for its margins (timeout_s {options.timeout_s:g}"
-                f", {args.gradient_accumulation_steps} batches, {options.concurrency} at once), "
+                f", {args.gradient_accumulation_steps} batches, concurrency {options.concurrency}, "
+                f"look_ahead {options.look_ahead}), "
                 f"which is not smaller than ddp_timeout {args.ddp_timeout}: the other processes "
                 "would give up first"
             )

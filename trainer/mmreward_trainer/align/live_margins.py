@@ -105,8 +105,9 @@ class ServiceOptions:
         self.client()
 
     def longest_wait_s(self, batches: int) -> float:
-        """Of a step of so many batches: while nobody answers, until the run would stop."""
-        return math.ceil(min(batches, self.max_lost_calls) / self.concurrency) * self.timeout_s
+        """Of a step of so many batches, if none of them is answered in time."""
+        at_once = min(self.concurrency, self.look_ahead + 1)
+        return math.ceil(batches / at_once) * self.timeout_s
 
     def client(self, log: EventLog | None = None) -> AsyncRewardClient:
         """A client that is told all this; the pin goes with each request."""
@@ -227,6 +228,8 @@ class ServiceMargins:
                 half = len(items) // 2
                 first = await self._asked(items[:half], ends_at)
                 return [*first, *await self._asked(items[half:], ends_at)]
+            if error.is_by_number:  # that is so for every pair
+                raise
             self._count_lost(str(error), error)
             return [Margin(None, "too_large")]
         except PASSING as error:

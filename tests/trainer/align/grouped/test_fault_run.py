@@ -75,7 +75,7 @@ def train_through_faults(
         trainer.rewards = []
         counts = events.tally.counts
         trainer.add_callback(
-            Clock(length_s, lambda: len(service.local.asked) >= 30 and counts["CallFailed"] > 0)
+            Clock(length_s, lambda: service.has_done_all() and counts["CallFailed"] > 0)
         )
         begun = time.monotonic()
         with service.going_wrong(CYCLE_S):

@@ -159,6 +159,11 @@ def test_a_warning_is_told_once_and_anew_after_it_was_gone(
     history.append({"step": 6, "reward": 1.0, "hacking/self_praise": 0.5})
     resumed.on_log(None, state, None)
     assert told == [2, 5]
+    # With a threshold that was not there before, it has something to tell.
+    changed = Watch(Thresholds(recent_lines=1), lambda one: told.append(one.step), ["null"])
+    changed.on_train_begin(None, state, None)
+    changed.on_log(None, state, None)
+    assert told == [2, 5, 6]
     state.is_world_process_zero = False
     other = Watch()
     other.on_log(None, state, None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mmreward_client import PinMismatch, ServerError, Unauthorized
+from mmreward_client import PinMismatch, ServerError, TooLarge, Unauthorized
 from mmreward_client.testing import Fault, FaultPlan, LocalService
 from mmreward_service.engine.fake import FakeEngine
 from mmreward_trainer.align.grouped.configuration import GroupedSettings
@@ -158,18 +158,19 @@ def test_what_is_too_large_for_one_request_goes_in_halves() -> None:
     def arguments(numbers: list[int]) -> dict[str, Any]:
         return {
             "prompts": [f"What is {i}?" for i in numbers],
-            "completions": ["an answer"] * len(numbers),
+            "completions": [f"answer {place}" for place, _ in enumerate(numbers)],
             "completion_ids": [[5, END]] * len(numbers),
             "images": [[pictures[i]] for i in numbers],
         }
 
     def reward(kind: Any = CritiqueReward, **more: Any) -> Any:
-        return kind(url, end_token_ids=[END], retries=0, **more)
+        return kind(url, end_token_ids=[END], retries=0, **{"on_failure": "none", **more})
 
     with running(FakeEngine(), max_body_bytes=25_000) as url:
         together = reward()
         found = call(together, **arguments([0, 2, 1]))
-        assert found == [*call(reward(), **arguments([0])), None, *call(reward(), **arguments([1]))]
+        assert found == call(reward(items_per_request=1), **arguments([0, 2, 1]))
+        assert found[1] is None
         assert None not in found[::2]
         assert together.counts["status/too_large"] == 1
         # A group cannot go in halves.
@@ -177,6 +178,22 @@ def test_what_is_too_large_for_one_request_goes_in_halves() -> None:
         found = call(grouped, **arguments([0, 0, 2, 2]))
         assert [one is None for one in found] == [False, False, True, True]
         assert grouped.counts["status/too_large"] == 1
+        for kind, more in ((CritiqueReward, {}), (GroupedReward, {"num_generations": 2})):
+            with pytest.raises(TooLarge, match="max_body_bytes"):
+                call(reward(kind, on_failure="raise", **more), **arguments([0, 0, 2, 2]))
+            # A run in which nothing fits is not worth going on with.
+            hopeless = reward(kind, patience=1, **more)
+            assert call(hopeless, **arguments([2, 2])) == [None, None]
+            with pytest.raises(ServiceGone, match="every request was too large"):
+                call(hopeless, **arguments([2, 2]))
+    # What no picture is the cause of is so for every request.
+    with running(FakeEngine(), max_in_flight=1) as url:
+        for kind, more in (
+            (CritiqueReward, {"critiques": 2}),
+            (GroupedReward, {"num_generations": 2}),
+        ):
+            with pytest.raises(TooLarge, match="max_in_flight"):
+                call(reward(kind, **more), **arguments([0, 0]))
 
 
 @pytest.mark.parametrize("kind", ["groups", "scores"])

@@ -229,8 +229,8 @@ def test_a_prompt_that_is_too_long_stops_a_run_that_may_then_leave_it_out(
 
 def test_warnings_of_steps_that_are_done_again_are_forgotten(tmp_path: Path) -> None:
     """The account of a resumed run tells each of its steps once."""
-    lines = [{"step": step, "text": "crossed"} for step in (2, 4, 7)]
-    (tmp_path / WARNINGS_FILE).write_text("".join(json.dumps(one) + "\n" for one in lines))
+    lines = [json.dumps({"step": step, "text": "crossed"}) for step in (2, 4, 7)]
+    (tmp_path / WARNINGS_FILE).write_text("\n".join([*lines, lines[0][:9]]))
     forget_warnings(tmp_path, since=4)
     assert [one["step"] for one in warnings_of(tmp_path)] == [2, 4]
     forget_warnings(tmp_path / "none", since=0)

@@ -89,13 +89,21 @@ class Caller:
         self._patience = patience
         self._in_vain = 0
 
+    @property
+    def stops(self) -> bool:
+        """Whether a failure stops the run."""
+        return self._on_failure == "raise"
+
     async def ask_all(
-        self, calls: list[Callable[[float], Awaitable[ReplyT]]]
+        self,
+        calls: list[Callable[[float], Awaitable[ReplyT]]],
+        is_nothing: Callable[[ReplyT], bool] = lambda reply: False,
     ) -> list[ReplyT | None]:
         """One reply for each call, in order; None where it failed and the policy is `none`.
 
         Args:
             calls: each takes the seconds that are left for it.
+            is_nothing: tells a reply that is worth no more than none.
 
         Raises:
             RewardError: a call failed, and the policy is `raise` or no attempt would cure it.
@@ -122,9 +130,12 @@ class Caller:
         if errors and (fatal or self._on_failure == "raise"):
             raise (fatal or errors)[0]
         self.failed = len(errors)
-        self._in_vain = self._in_vain + 1 if self.failed == len(calls) else 0
+        in_vain = [isinstance(one, RewardError) or is_nothing(one) for one in found]
+        self._in_vain = self._in_vain + 1 if all(in_vain) else 0
         if self._in_vain > self._patience:
+            cause = errors[0] if errors else None
             raise ServiceGone(
-                f"no answer from the service in {self._in_vain} steps in a row: {errors[0]}"
-            ) from errors[0]
+                f"no answer from the service in {self._in_vain} steps in a row: "
+                f"{cause or 'every request was too large'}"
+            ) from cause
         return [None if isinstance(one, RewardError) else one for one in found]

@@ -51,7 +51,9 @@ class CritiqueReward(ServiceReward):
         size = self._items_per_request
         chunks = [asked[start : start + size] for start in range(0, len(asked), size)]
         calls = [self._call([rows[i] for i in chunk]) for chunk in chunks]
-        replies = await self._caller.ask_all(calls)
+        replies = await self._caller.ask_all(
+            calls, lambda results: all(result is None for result in results)
+        )
         found = [Outcome(None, "item") if row.is_complete else self._cut() for row in rows]
         for chunk, reply in zip(chunks, replies, strict=True):
             for place, i in enumerate(chunk):
@@ -86,12 +88,17 @@ class CritiqueReward(ServiceReward):
         """One result for each; None for what is too large by itself, in order.
 
         A request that the service refuses as too large goes in halves: pictures are.
+
+        Raises:
+            TooLarge: of one item, if failures stop the run or the next one fares no better.
         """
         left_s = max(0.001, ends_at - time.monotonic())
         try:
             return list((await self.client.score(items, timeout_s=left_s, **self._options)).data)
-        except TooLarge:
+        except TooLarge as error:
             if len(items) == 1:
+                if self._caller.stops or error.is_by_number:
+                    raise
                 return [None]
             half = len(items) // 2
             return [

@@ -155,7 +155,8 @@ class GroupedReward(ServiceReward):
     ) -> tuple[list[list[Outcome]], list[float]]:
         """An outcome for each completion, and the order consistencies that could be had."""
         asked = [i for i, group in enumerate(groups) if sum(row.is_complete for row in group) > 1]
-        replies = await self._caller.ask_all([self._call(groups[i]) for i in asked])
+        calls = [self._call(groups[i]) for i in asked]
+        replies = await self._caller.ask_all(calls, lambda reply: reply == "too_large")
         found: list[list[Outcome]] = [[self._alone(row) for row in group] for group in groups]
         consistencies = []
         for i, reply in zip(asked, replies, strict=True):
@@ -191,7 +192,9 @@ class GroupedReward(ServiceReward):
         async def ask(left_s: float) -> GroupsReply | Literal["too_large"]:
             try:
                 return await self.client.groups([item], timeout_s=left_s, **self._options)
-            except TooLarge:  # a group cannot go in halves
+            except TooLarge as error:  # a group cannot go in halves
+                if self._caller.stops or error.is_by_number:
+                    raise
                 return "too_large"
 
         return ask

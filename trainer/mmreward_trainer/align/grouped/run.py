@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -81,15 +82,15 @@ def train_grouped(
     events.path = folder / of_process(state.process_index)
     events.write("Began", fingerprint=fingerprint, urls=settings.service.urls, resumed=resume)
     reward = make_reward(settings, fingerprint, api_key, state.num_processes, events)
+    save = last_save(folder / "saves") if resume else None
+    if state.is_main_process:
+        forget_warnings(folder, since=0 if save is None else int(save.name.rpartition("-")[2]))
     callbacks = [watch_of(settings.watch, folder, speaks), RunLog(folder, PANELS, speaks)]
     trainer = make_trainer(settings, parts, reward, train, validation, folder, callbacks)
-    save = last_save(folder / "saves") if resume else None
     trained = sum(one.numel() for one in trainer.model.parameters() if one.requires_grad)
     speaks(f"{trained:,} parameters are trained")
     if save is not None:
         speaks(f"resumed from {save.name}")
-    if state.is_main_process:
-        forget_warnings(folder, since=0 if save is None else int(save.name.rpartition("-")[2]))
     train_from(trainer, save)
     final = folder / "final"
     trainer.save_model(str(final))
@@ -157,14 +158,19 @@ def watch_of(settings: Watched, folder: Path, say: Say) -> Watch:
             account.write(json.dumps(asdict(one)) + "\n")
 
     limits: dict[str, Any] = settings.model_dump(exclude={"phrases"})
-    return Watch(Thresholds(**{n: None if v is False else v for n, v in limits.items()}), told)
+    thresholds = Thresholds(**{n: None if v is False else v for n, v in limits.items()})
+    return Watch(thresholds, told, {one["detector"] for one in warnings_of(folder)})
 
 
 def warnings_of(folder: Path) -> list[dict[str, Any]]:
     """The warnings of a run so far, of all its parts."""
     file = folder / WARNINGS_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return [json.loads(line) for line in lines]
+    found = []
+    for line in lines:
+        with suppress(ValueError):  # a run that was killed may have left half a line
+            found.append(json.loads(line))
+    return found
 
 
 def forget_warnings(folder: Path, *, since: int) -> None:

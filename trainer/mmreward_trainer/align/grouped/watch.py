@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     Args:
         told: called with each warning, beside the log of this module.
+        told_before: detectors that have warned before a run was resumed; None: all that its log
+            says.
 
     Attributes:
         warned: all warnings of this process, in order.
@@ -68,10 +70,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self,
         thresholds: Thresholds | None = None,
         told: Callable[[Warned], None] | None = None,
+        told_before: Collection[str] | None = None,
     ) -> None:
         self.thresholds = thresholds or Thresholds()
         self.warned: list[Warned] = []
         self._told = told
+        self._told_before = told_before
         self._crossed: set[str] = set()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
@@ -79,7 +83,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         lines = [line for line in state.log_history if "reward" in line]
         if lines:
             found = crossed(lines, self.thresholds, step=lines[-1]["step"])
-            self._crossed = {one.detector for one in found}
+            known = self._told_before
+            self._crossed = {o.detector for o in found if known is None or o.detector in known}
 
     def on_log(self, args: Any, state: Any, control: Any, **named: Any) -> None:
         lines = [line for line in state.log_history if "reward" in line]
