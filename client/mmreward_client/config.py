@@ -56,15 +56,7 @@ class ClientConfig:
         if not self.urls or len(set(self.urls)) != len(self.urls):
             raise ValueError("urls must name at least one replica, and none twice")
         for url in self.urls:
-            if "@" in url:
-                # It would stand in every log and error that names the replica.
-                raise ValueError(
-                    f"the address of {url.rpartition('@')[2]} holds a user or a password: a key "
-                    "is given as api_key"
-                )
-            parts = urlsplit(url)
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
-                raise ValueError(f"not an http(s) address: {url!r}")
+            check_address(url)
         for name in ("timeout_s", "connect_timeout_s"):
             check_seconds(name, getattr(self, name))
         if self.silence_timeout_s is not None:
@@ -90,6 +82,24 @@ class ClientConfig:
                 f"timeout_s {timeout_s:g} is not smaller than process_group_timeout_s {group_s:g}: "
                 "the other ranks would give up before this call does"
             )
+
+
+def check_address(url: str) -> str:
+    """The address itself, if a service may have it.
+
+    Raises:
+        ValueError: it is none, or holds a password, which the message does not repeat.
+    """
+    if "@" in url:
+        # It would stand in every log and error that names the replica.
+        raise ValueError(
+            f"the address of {url.rpartition('@')[2]} holds a user or a password: a key is given "
+            "as api_key"
+        )
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"not an http(s) address: {url!r}")
+    return url
 
 
 class ClientOptions(TypedDict, total=False):

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from mmreward_client import dynamic_beta
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from mmreward_client.config import check_address
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from mmreward_trainer.critique.configuration import Count, Form, Lora, NotNegative, Positive
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Address = Annotated[str, AfterValidator(check_address)]
 
 
 class _Part(BaseModel):
@@ -134,7 +136,7 @@ class Margins(_Part):
     """
 
     source: Literal["column", "service"] = "column"
-    urls: tuple[str, ...] = ()
+    urls: tuple[Address, ...] = ()
     pin: Annotated[str, Field(min_length=1)] = "first"
     kind: Literal["critique", "judge"] | None = None
     critiques: Count = 1

@@ -186,6 +186,10 @@ def test_settings_that_cannot_work_are_refused_by_name(
     late = ["--set", "service.timeout_s=600"]
     assert "service.timeout_s 600 is not smaller than" in run([*words, *late], code=2)
     assert "reward.order" in run([*words, "--set", "reward.order=both"], code=2)
+    secret = run(arguments(policies(), data, tmp_path / "a", "http://me:secret@a:1"), code=2)
+    assert "the address of a:1 holds a user or a password" in secret
+    assert "me:secret" not in secret
+    assert not (tmp_path / "a").exists()
     settings = GroupedSettings.model_validate(
         {"model": policies(), "data": {"train": [data / "train.jsonl"]}, "rl": {"completions": 4}}
     )

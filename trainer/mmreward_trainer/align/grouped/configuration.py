@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from mmreward_client.schema import Aggregate, Orders
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mmreward_trainer.align.configuration import AlignData, AlignRun, AlignSettings
+from mmreward_trainer.align.configuration import Address, AlignData, AlignRun, AlignSettings
 from mmreward_trainer.critique.configuration import Count, NotNegative, Positive
 from mmreward_trainer.judge.configuration import _Stage
 
@@ -39,7 +39,7 @@ class GroupedData(AlignData):
 class Service(_Part):
     """Where the rewards come from. The key is read from the environment, MMREWARD_API_KEY."""
 
-    urls: list[str] = ["http://127.0.0.1:8000"]  # replicas
+    urls: list[Address] = ["http://127.0.0.1:8000"]  # replicas
     model: str | None = None
     timeout_s: Positive = 300.0  # of a step's requests together
     silence_timeout_s: Positive | None = None  # of one of several replicas, see ClientConfig
