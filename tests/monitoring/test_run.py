@@ -16,10 +16,18 @@ pytestmark = [pytest.mark.vllm, pytest.mark.soak, pytest.mark.timeout(1800)]
 
 
 def start(monitoring: Path, *arguments: str) -> subprocess.Popen[str]:
-    """In a session of its own, as in a terminal of its own."""
+    """In a session of its own, as in a terminal of its own.
+
+    SIGINT is not ignored there, as it is by all that a shell starts in the background.
+    """
     command = [sys.executable, "-u", str(monitoring / "run.py"), *arguments]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
