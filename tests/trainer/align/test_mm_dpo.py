@@ -275,13 +275,16 @@ def test_what_would_be_ignored_is_refused(
 def test_a_margin_that_is_not_a_number_stops_before_the_first_step(
     policies: Policies, tmp_path: Path
 ) -> None:
-    """Named by its row, counted from 1."""
-    with pytest.raises(MarginError, match="row 3: delta is no finite number: nan"):
-        MMDPOTrainer(
-            model=str(policies()),
-            args=MMDPOConfig(**settings(tmp_path)),
-            train_dataset=Dataset.from_list(rows_of(3, delta=[0.1, 0.2, float("nan")])),
-        )
+    """Named by its row, counted from 1; one of several held-out sets is looked at, too."""
+    good = Dataset.from_list(rows_of(3, delta=[0.1, 0.2, 0.3]))
+    bad = Dataset.from_list(rows_of(3, delta=[0.1, 0.2, float("nan")]))
+    for sets in (
+        {"train_dataset": bad},
+        {"train_dataset": good, "eval_dataset": bad},
+        {"train_dataset": good, "eval_dataset": {"near": good, "far": bad}},
+    ):
+        with pytest.raises(MarginError, match="row 3: delta is no finite number: nan"):
+            MMDPOTrainer(model=str(policies()), args=MMDPOConfig(**settings(tmp_path)), **sets)
 
 
 def test_with_adapters_the_reference_is_the_model_without_them(

@@ -17,7 +17,7 @@ released code, with one pair per batch, takes the mean of the pairs' means.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,10 +140,14 @@ class MMDPOTrainer(PairTrainer):
             _warn_without_workers(args)
         # Reason -> training rows without a margin; of live margins those that were trained on.
         self.lacking: dict[str, int] = {}
-        for name in ("eval_dataset", "train_dataset"):
-            table = arguments.get(name)
-            if isinstance(self.margin_source, ColumnMargins) and isinstance(table, Dataset):
-                self.lacking = self.margin_source.check(table)
+        if isinstance(self.margin_source, ColumnMargins):
+            held_out = arguments.get("eval_dataset")
+            # TRL takes one set or several by name.
+            for table in held_out.values() if isinstance(held_out, Mapping) else [held_out]:
+                if isinstance(table, Dataset):
+                    self.margin_source.check(table)
+            if isinstance(arguments.get("train_dataset"), Dataset):
+                self.lacking = self.margin_source.check(arguments["train_dataset"])
         if args.beta_rule == "paper":
             self.margin_name = "delta"
         elif args.beta_rule == "released-column":
