@@ -37,14 +37,17 @@ def test_the_reward_rises_from_chance_to_certainty(stock: Stock, tmp_path: Path)
     train_judge(
         judge_config(
             stock("qwen2_5_vl"), form, stages=["sft"], data__validation=[],
-            sft__pairs_per_step=6, sft__pairs_per_batch=6,
+            sft__pairs_per_step=6, sft__pairs_per_batch=6, sft__max_steps=48,
         ),
         start, resume=False, say=print,
     )  # fmt: skip
     train_judge(
         judge_config(
             start, rule, stages=["rl"], judge__templates=None, rl__max_steps=40,
-            rl__comparisons_per_step=4, rl__rollouts=8, rl__rollouts_per_batch=32,
+            rl__comparisons_per_step=8, rl__rollouts=8, rl__rollouts_per_batch=64,
+            # At 1e-3 it is decided by chance whether the judge learns or falls to one position,
+            # from which no reward leads back.
+            rl__learning_rate=3e-4,
         ),
         output, resume=False, say=print,
     )  # fmt: skip
