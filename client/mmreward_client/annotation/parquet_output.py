@@ -63,8 +63,8 @@ def _extended(pyarrow: Any, known: Any, first: list[Mapping[str, Any]]) -> Any:
     """The columns of the data that are handed on, and behind them what was added."""
     own = _own_types(pyarrow)
     names = dict.fromkeys(name for row in first for name in row)
-    if not any(isinstance(row.get("orders"), list) for row in first):
-        del own["orders"]  # that of the data, if there is one: no judge was asked
+    if "orders" in known.names and not any(isinstance(row.get("orders"), list) for row in first):
+        del own["orders"]  # the data's own column: no judge was asked
     fields = [
         field if field.name not in own else pyarrow.field(field.name, own[field.name])
         for field in known
