@@ -37,6 +37,7 @@ from mmreward_client.pinning import FIRST
 from mmreward_client.schema import Kind
 
 from mmreward_trainer.align.grouped.calls import PASSING
+from mmreward_trainer.align.halving import Items, in_halves
 from mmreward_trainer.align.live_loop import BackgroundLoop
 from mmreward_trainer.align.live_pairs import LivePair, live_pairs, wired
 from mmreward_trainer.align.margins import Margin, MarginError, Row
@@ -207,14 +208,15 @@ class ServiceMargins:
             found = {key: Margin(self._known[key]) for key, _ in items if key not in wanted}
             self.asked += len(wanted)
             if wanted:
-                margins = await self._asked(list(wanted.values()), ends_at)
+                margins = await in_halves(
+                    list(wanted.values()), lambda some: self._asked(some, ends_at), self._alone
+                )
                 found |= dict(zip(wanted, margins, strict=True))
             for key in found:
                 self._keep(key, found[key])
             return [found[key] for key, _ in items]
 
-    async def _asked(self, items: list[dict[str, Any]], ends_at: float) -> list[Margin]:
-        """One margin for each. What is too large for the service goes in halves: pictures are."""
+    async def _asked(self, items: Items, ends_at: float) -> list[Margin]:
         try:
             reply: PairsReply = await self._client.pairs(
                 items,
@@ -223,15 +225,6 @@ class ServiceMargins:
                 pin=self.fingerprint,
                 timeout_s=max(0.001, ends_at - time.monotonic()),
             )
-        except TooLarge as error:
-            if len(items) > 1:
-                half = len(items) // 2
-                first = await self._asked(items[:half], ends_at)
-                return [*first, *await self._asked(items[half:], ends_at)]
-            if error.is_by_number:  # that is so for every pair
-                raise
-            self._count_lost(str(error), error)
-            return [Margin(None, "too_large")]
         except PASSING as error:
             self._count_lost(f"{type(error).__name__}: {error}", error)
             return [Margin(None, type(error).__name__)] * len(items)
@@ -246,6 +239,12 @@ class ServiceMargins:
         else:
             self._count_lost(", ".join(sorted({str(one.reason) for one in margins})), None)
         return margins
+
+    def _alone(self, error: TooLarge) -> Margin:
+        if error.is_by_number:  # that is so for every pair
+            raise error
+        self._count_lost(str(error), error)
+        return Margin(None, "too_large")
 
     def _count_lost(self, said: str, cause: Exception | None) -> None:
         """One more request that gave no margin at all.

@@ -17,6 +17,12 @@ from mmreward_trainer.align.collating import Batch, Collate, Rows
 from mmreward_trainer.critique.rows import RowError, read_pictures
 
 
+def refuse_long(where: str, tokens: int, max_tokens: int) -> None:
+    """Raises: RowError: more tokens than are allowed."""
+    if tokens > max_tokens:
+        raise RowError(f"{where}: {tokens} tokens, data.max_tokens is {max_tokens}")
+
+
 @dataclass
 class MessageCollator:
     """Reads pictures, makes messages, and delegates.
@@ -42,9 +48,7 @@ class MessageCollator:
         batch = dict(self.inner([self.example(row) for row in rows]))
         lengths = batch["attention_mask"].sum(1).tolist()
         for i, length in enumerate(lengths):
-            if length > self.max_tokens:
-                where = rows[i % len(rows)]["where"]
-                raise RowError(f"{where}: {length} tokens, data.max_tokens is {self.max_tokens}")
+            refuse_long(rows[i % len(rows)]["where"], length, self.max_tokens)
         return batch
 
     def example(self, row: dict[str, Any]) -> dict[str, Any]:

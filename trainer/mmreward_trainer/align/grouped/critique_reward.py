@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from mmreward_client import ScoreResult, TooLarge
@@ -12,6 +12,7 @@ from mmreward_client.schema import Mode
 from mmreward_trainer.align.grouped.figures import Outcome
 from mmreward_trainer.align.grouped.reading import Completion
 from mmreward_trainer.align.grouped.service_reward import Read, ServiceReward
+from mmreward_trainer.align.halving import Items, in_halves
 
 
 class CritiqueReward(ServiceReward):
@@ -71,7 +72,7 @@ class CritiqueReward(ServiceReward):
     def _call(
         self, rows: Sequence[Completion]
     ) -> Callable[[float], Awaitable[list[ScoreResult | None]]]:
-        items: list[Mapping[str, Any]] = [
+        items = [
             {
                 "images": list(row.images),
                 "prompt": row.prompt,
@@ -80,28 +81,17 @@ class CritiqueReward(ServiceReward):
             }
             for row in rows
         ]
-        return lambda left_s: self._scores(items, time.monotonic() + left_s)
 
-    async def _scores(
-        self, items: Sequence[Mapping[str, Any]], ends_at: float
-    ) -> list[ScoreResult | None]:
-        """One result for each; None for what is too large by itself, in order.
+        async def ask(left_s: float) -> list[ScoreResult | None]:
+            ends_at = time.monotonic() + left_s
+            return await in_halves(items, lambda some: self._scores(some, ends_at), self._alone)
 
-        A request that the service refuses as too large goes in halves: pictures are.
+        return ask
 
-        Raises:
-            TooLarge: of one item, if failures stop the run or the next one fares no better.
-        """
+    async def _scores(self, items: Items, ends_at: float) -> list[ScoreResult | None]:
         left_s = max(0.001, ends_at - time.monotonic())
-        try:
-            return list((await self.client.score(items, timeout_s=left_s, **self._options)).data)
-        except TooLarge as error:
-            if len(items) == 1:
-                if self._caller.stops or error.is_by_number:
-                    raise
-                return [None]
-            half = len(items) // 2
-            return [
-                *await self._scores(items[:half], ends_at),
-                *await self._scores(items[half:], ends_at),
-            ]
+        return [*(await self.client.score(items, timeout_s=left_s, **self._options)).data]
+
+    def _alone(self, error: TooLarge) -> None:
+        if self._caller.stops or error.is_by_number:
+            raise error

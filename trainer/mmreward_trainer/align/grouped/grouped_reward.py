@@ -160,15 +160,13 @@ class GroupedReward(ServiceReward):
         found: list[list[Outcome]] = [[self._alone(row) for row in group] for group in groups]
         consistencies = []
         for i, reply in zip(asked, replies, strict=True):
-            if reply is None:
+            if reply is None or reply == "too_large":
+                reason: Reason = "call"
+                if reply is not None:
+                    reason = "item"
+                    self.counts["status/too_large"] += 1
                 found[i] = [
-                    Outcome(None, "call") if row.is_complete else self._cut() for row in groups[i]
-                ]
-                continue
-            if reply == "too_large":
-                self.counts["status/too_large"] += 1
-                found[i] = [
-                    Outcome(None, "item") if row.is_complete else self._cut() for row in groups[i]
+                    Outcome(None, reason) if row.is_complete else self._cut() for row in groups[i]
                 ]
                 continue
             result = reply.data[0]

@@ -18,12 +18,12 @@ from mmreward_trainer.align.grouped.messages import Messages
 from mmreward_trainer.align.grouped.missing import LeavesMissingOut
 from mmreward_trainer.align.grouped.reading import Ending
 from mmreward_trainer.align.grouped.service_reward import ServiceReward
+from mmreward_trainer.align.messages import refuse_long
 from mmreward_trainer.align.preparation import load_policy
 from mmreward_trainer.align.rows import PairTable
 from mmreward_trainer.critique.configuration import ConfigError
 from mmreward_trainer.critique.lora import adapters
 from mmreward_trainer.critique.model import media_tokens
-from mmreward_trainer.critique.rows import RowError
 from mmreward_trainer.critique.trainer import NotFiniteLoss
 from mmreward_trainer.judge.preparation import arguments, processes
 from mmreward_trainer.judge.trl_import import import_trl
@@ -57,12 +57,6 @@ class GroupedParts:
         count = self.messages.tokens(row, self.processor)
         refuse_long(row["where"], count, self.max_tokens)
         return count
-
-
-def refuse_long(where: str, tokens: int, max_tokens: int) -> None:
-    """Raises: RowError: more tokens than are allowed."""
-    if tokens > max_tokens:
-        raise RowError(f"{where}: {tokens} tokens, data.max_tokens is {max_tokens}")
 
 
 def prepare(settings: GroupedSettings) -> GroupedParts:
